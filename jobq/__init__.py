@@ -1,0 +1,71 @@
+"""jobq: the job queue that a Python program carries inside itself.
+
+>>> import jobq
+>>> svc = jobq.open("memory://")
+>>> svc.enqueue("mail", payload="hello")
+1
+>>> for job in svc.jobs("mail", timeout=0):
+...     with job:
+...         print(job.text)
+hello
+"""
+
+from jobq.errors import (
+    ConfigError,
+    DuplicateJob,
+    InvalidStatus,
+    InvalidTopic,
+    JobNotFound,
+    JobqError,
+    LeaseLost,
+    PayloadTooLarge,
+    ServiceClosed,
+    StorageCorrupt,
+    StorageError,
+    StorageFull,
+    StorageVersion,
+    TopicFull,
+)
+from jobq.job import Job
+from jobq.model.options import JobOptions, Limits
+from jobq.model.requests import NewJob
+from jobq.model.status import CancelReason, Status
+from jobq.model.views import Exchange, JobInfo, TopicStats
+from jobq.opening import open_service as open
+from jobq.outcomes import Cancel, Done, Reject, Release, Retry
+from jobq.service import JobService
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Cancel",
+    "CancelReason",
+    "ConfigError",
+    "Done",
+    "DuplicateJob",
+    "Exchange",
+    "InvalidStatus",
+    "InvalidTopic",
+    "Job",
+    "JobInfo",
+    "JobNotFound",
+    "JobOptions",
+    "JobService",
+    "JobqError",
+    "LeaseLost",
+    "Limits",
+    "NewJob",
+    "PayloadTooLarge",
+    "Reject",
+    "Release",
+    "Retry",
+    "ServiceClosed",
+    "Status",
+    "StorageCorrupt",
+    "StorageError",
+    "StorageFull",
+    "StorageVersion",
+    "TopicFull",
+    "TopicStats",
+    "open",
+]

@@ -1,0 +1,297 @@
+"""Checking what users pass, before anything is changed.
+
+TypeError for a wrong kind, ValueError (or one of its kin among the jobq errors) for a wrong value; a message says what
+was wrong and what is allowed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from jobq.errors import ConfigError, InvalidTopic, PayloadTooLarge
+from jobq.model.options import JobOptions, Limits, with_overrides
+from jobq.model.records import Policy, policy_of
+from jobq.model.requests import UNSET, NewJob, Request
+from jobq.model.status import CancelReason, Status
+from jobq.model.times import Seconds, duration, instant
+from jobq.outcomes import ERROR_LENGTH, describe
+
+DEFAULT_TOPIC = "default"
+NAME_BYTES = 255
+KEY_BYTES = 4096
+NOTE_LENGTH = 2_000
+PRIORITIES = (-(2**15), 2**15 - 1)
+
+_TOPIC = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}", re.ASCII)
+
+
+def topic(value: str) -> str:
+    """A topic's name; "" is the default topic."""
+    if not isinstance(value, str):
+        raise TypeError(f"a topic must be a str, not {type(value).__name__}")
+    if not value:
+        return DEFAULT_TOPIC
+    if not _TOPIC.fullmatch(value):
+        raise InvalidTopic(
+            f"topic {value[:140]!r} is not allowed: 1 to 128 of A-Z a-z 0-9 . _ : - , beginning with a letter or digit"
+        )
+    return value
+
+
+def topics(value: str | Iterable[str]) -> tuple[str, ...]:
+    """One topic or several, in order, each once."""
+    if isinstance(value, str):
+        return (topic(value),)
+    if not isinstance(value, Iterable):
+        raise TypeError(f"topics must be a str or an iterable of str, not {type(value).__name__}")
+    names = tuple(dict.fromkeys(topic(name) for name in value))
+    if not names:
+        raise ValueError("topics must name at least one topic")
+    return names
+
+
+def whole(value: int, what: str, *, least: int, most: int) -> int:
+    """An int within bounds; a bool is none."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{what} must be an int from {least} to {most}, not {type(value).__name__}")
+    if not least <= value <= most:
+        raise ValueError(f"{what} must be from {least} to {most}, not {value}")
+    return value
+
+
+def priority(value: int) -> int:
+    """A signed 16-bit int, the lower the sooner."""
+    if type(value) is int and -32768 <= value <= 32767:
+        return value
+    return whole(value, "priority", least=PRIORITIES[0], most=PRIORITIES[1])
+
+
+def text(value: str, what: str, *, most: int) -> str:
+    """A str of at most `most` UTF-8 bytes."""
+    if not isinstance(value, str):
+        raise TypeError(f"{what} must be a str, not {type(value).__name__}")
+    try:
+        size = len(value.encode())
+    except UnicodeEncodeError:
+        raise ValueError(f"{what} must be text that UTF-8 can encode, and {value[:80]!r} is not") from None
+    if size > most:
+        raise ValueError(f"{what} must have at most {most} bytes in UTF-8, not {size}")
+    return value
+
+
+def unique_key(value: str | None) -> str:
+    """A unique key, "" for none."""
+    if value is None:
+        return ""
+    if value == "":
+        raise ValueError("unique_key must not be empty: leave it out, or use None for none")
+    return text(value, "unique_key", most=KEY_BYTES)
+
+
+def job_id(value: int) -> int:
+    """A job's id."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"a job id must be an int, not {type(value).__name__}")
+    return value
+
+
+def job_ids(value: int | Iterable[int], limits: Limits) -> list[int]:
+    """One id or several, each once."""
+    if isinstance(value, Iterable) and not isinstance(value, str | bytes):
+        ids = list(dict.fromkeys(job_id(one) for one in value))
+    else:
+        ids = [job_id(value)]  # type: ignore[arg-type]  # refused there if it is no int
+    check_batch(len(ids), limits)
+    return ids
+
+
+def check_batch(size: int, limits: Limits) -> None:
+    """Refuse more jobs in one call than `Limits.batch`."""
+    if size > limits.batch:
+        raise ValueError(f"{size} jobs in one call are more than Limits(batch={limits.batch}): use several calls")
+
+
+def note(value: str | None) -> str:
+    """A note, "" for none."""
+    return "" if value is None else text(value, "note", most=NOTE_LENGTH)
+
+
+def error(value: str | BaseException | None) -> str:
+    """What went wrong as text: an exception with its traceback, capped and made fit for UTF-8; "" for none."""
+    if value is None:
+        return ""
+    if isinstance(value, BaseException):
+        value = describe(value)
+    elif not isinstance(value, str):
+        raise TypeError(f"error must be a str or an exception, not {type(value).__name__}")
+    return value[:ERROR_LENGTH].encode("utf-8", "backslashreplace").decode()
+
+
+def reason(value: CancelReason) -> CancelReason:
+    """Why a job is rejected."""
+    allowed = [one for one in CancelReason if one is not CancelReason.REQUESTED]
+    if value not in allowed:
+        raise ValueError(f"reason must be one of {', '.join(map(repr, allowed))}, not {value!r}: to cancel, use cancel")
+    return CancelReason(value)
+
+
+def status(value: Status | str) -> Status:
+    """A status, or its name."""
+    try:
+        return Status(value)
+    except ValueError:
+        raise ValueError(f"status must be one of {', '.join(Status)}, not {value!r}") from None
+
+
+def encoded_json(value: Any, what: str) -> bytes:
+    """A JSON value as UTF-8; TypeError or ValueError for what JSON cannot say."""
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    except TypeError as problem:
+        raise TypeError(f"{what} must be a JSON value (dict, list, str, number, bool, None): {problem}") from None
+    except (ValueError, RecursionError) as problem:
+        raise ValueError(f"{what} must be a JSON value (dict, list, str, number, bool, None): {problem}") from None
+
+
+def result(value: Any, limits: Limits) -> bytes:
+    """A result as JSON, b"" for None."""
+    if value is None:
+        return b""
+    return _checked_size(encoded_json(value, "result"), "result", limits)
+
+
+def payload(value: Any, json_value: Any, limits: Limits) -> bytes:
+    """The payload's bytes, from bytes-like, str or a JSON value."""
+    if json_value is not UNSET:
+        if not (isinstance(value, bytes) and not value):
+            raise ValueError("give either payload or json, not both")
+        value = encoded_json(json_value, "json")
+    elif isinstance(value, str):
+        try:
+            value = value.encode()
+        except UnicodeEncodeError:
+            raise ValueError("payload must be text that UTF-8 can encode, or bytes") from None
+    elif isinstance(value, bytearray | memoryview):
+        value = bytes(value)
+    elif not isinstance(value, bytes):
+        raise TypeError(
+            f"payload must be bytes-like or str, not {type(value).__name__}: for a JSON value, pass it as json="
+        )
+    return _checked_size(value, "payload", limits)
+
+
+def _checked_size(data: bytes, what: str, limits: Limits) -> bytes:
+    if len(data) > limits.payload:
+        raise PayloadTooLarge(
+            f"a {what} of {len(data)} bytes is over the limit of {limits.payload}: store it elsewhere and enqueue its "
+            "address, or raise Limits(payload=…)"
+        )
+    return data
+
+
+def when(delay: Seconds | None, run_at: datetime | None) -> tuple[int, int]:
+    """delay and run_at in nanoseconds, 0 for none; both together are refused."""
+    if delay is None:
+        return (0, 0 if run_at is None else instant(run_at, "run_at"))
+    if run_at is not None:
+        raise ValueError("give either delay or run_at, not both")
+    return (duration(delay, "delay"), 0)
+
+
+def handle(value: str) -> str:
+    """How to treat a held unique key."""
+    if value not in ("raise", "keep", "replace"):
+        raise ValueError(f"on_duplicate must be 'raise', 'keep' or 'replace', not {value!r}")
+    return value
+
+
+class Defaults:
+    """The options of a service: its own, and those of single topics."""
+
+    def __init__(self, defaults: JobOptions | None, topic_defaults: Mapping[str, JobOptions] | None) -> None:
+        self._base = _options(defaults, "defaults") if defaults is not None else JobOptions()
+        self._by_topic = {
+            topic(name): _options(options, f"topic_defaults[{name!r}]")
+            for name, options in (topic_defaults or {}).items()
+        }
+        self._policies = {
+            name: policy_of(options) for name, options in {"": self._base, **self._by_topic}.items()
+        }
+
+    def policy(self, name: str, options: JobOptions | None, overrides: Mapping[str, Any]) -> Policy:
+        """The policy of a job: `options`, else the topic's, else the service's, with single fields overridden."""
+        if options is None and not overrides:
+            return self._policies.get(name) or self._policies[""]
+        base = self._by_topic.get(name, self._base) if options is None else _options(options, "options")
+        return policy_of(with_overrides(base, overrides) if overrides else base)
+
+
+def request(job: NewJob, defaults: Defaults, limits: Limits) -> Request:
+    """A NewJob, checked."""
+    name = topic(job.topic)
+    delay, run_at = when(job.delay, job.run_at)
+    return Request(
+        name,
+        priority(job.priority),
+        payload(job.payload, job.json, limits),
+        text(job.name, "name", most=NAME_BYTES) if job.name != "" else "",
+        delay,
+        run_at,
+        unique_key(job.unique_key),
+        handle(job.on_duplicate),  # type: ignore[arg-type]  # it is one of the three
+        defaults.policy(name, job.options, job.overrides),
+    )
+
+
+def requests(jobs: NewJob | Iterable[NewJob], defaults: Defaults, limits: Limits) -> list[Request]:
+    """One NewJob or several, checked, alone and together."""
+    checked = []
+    size = 0
+    for job in (jobs,) if isinstance(jobs, NewJob) else jobs:
+        if not isinstance(job, NewJob):
+            raise TypeError(f"jobs to enqueue must be NewJob(topic, priority, payload, …), not {type(job).__name__}")
+        checked.append(request(job, defaults, limits))
+        size += len(checked[-1].payload)
+    check_batch(len(checked), limits)
+    if size > limits.batch_bytes:
+        raise PayloadTooLarge(
+            f"{size} bytes of payloads in one call are more than Limits(batch_bytes={limits.batch_bytes}): "
+            "use several calls"
+        )
+    return checked
+
+
+def timeout(value: Seconds | None) -> int | None:
+    """How long to wait, in nanoseconds; None for ever."""
+    return None if value is None else duration(value, "timeout")
+
+
+def lease(value: Seconds | None) -> int | None:
+    """A lease in nanoseconds; None for the job's own."""
+    return None if value is None else duration(value, "lease", above_zero=True)
+
+
+def _options(value: JobOptions, what: str) -> JobOptions:
+    if not isinstance(value, JobOptions):
+        raise TypeError(f"{what} must be JobOptions(…), not {type(value).__name__}")
+    return value
+
+
+def limits(value: Limits | None) -> Limits:
+    """The limits of a service."""
+    if value is not None and not isinstance(value, Limits):
+        raise TypeError(f"limits must be Limits(…), not {type(value).__name__}")
+    return value or Limits()
+
+
+def url(value: str) -> str:
+    """A URL, as text."""
+    if not isinstance(value, str):
+        raise TypeError(f"a URL must be a str, not {type(value).__name__}")
+    if not value:
+        raise ConfigError("a URL must not be empty: try memory:// or lmdb:DIRECTORY")
+    return value

@@ -1,0 +1,212 @@
+"""The handle of a reserved job."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable
+from datetime import datetime
+from types import TracebackType
+from typing import Any, NoReturn, Protocol, Self
+
+from jobq.errors import JobNotFound, JobqError, LeaseLost
+from jobq.model.options import JobOptions
+from jobq.model.records import Record, options_of
+from jobq.model.requests import NewJob
+from jobq.model.status import CancelReason, Status
+from jobq.model.times import Seconds
+from jobq.model.views import Exchange, JobInfo
+from jobq.outcomes import Cancel, Done, Outcome, Reject, Release, Retry
+
+log = logging.getLogger("jobq")
+
+
+class Holder(Protocol):
+    """The part of a JobService that a handle uses."""
+
+    def done(self, jobs: Job, result: Any = None) -> None: ...
+    def retry(
+        self,
+        jobs: Job,
+        delay: Seconds | None = None,
+        *,
+        run_at: datetime | None = None,
+        error: str | BaseException | None = None,
+    ) -> None: ...
+    def release(self, jobs: Job, delay: Seconds = 0) -> None: ...
+    def reject(
+        self, jobs: Job, error: str | BaseException | None = None, *, reason: CancelReason = ...
+    ) -> None: ...
+    def extend(self, jobs: Job, seconds: Seconds | None = None) -> None: ...
+    def exchange(self, outcomes: Iterable[tuple[Job, Outcome]]) -> Exchange[Job]: ...
+    def get(self, job_id: int) -> JobInfo: ...
+
+
+class Job:
+    """One reservation of a job. Its verbs raise LeaseLost once the reservation is over.
+
+    As a context manager it settles itself: leaving well is done, a raised Outcome is applied, any other Exception is
+    logged and retried, and what is no Exception (KeyboardInterrupt) releases the job and goes on up.
+    """
+
+    __slots__ = ("__weakref__", "_record", "_service", "deadline", "lease", "payload", "settled")
+
+    def __init__(self, service: Holder, record: Record, payload: bytes, deadline: datetime, lease: int) -> None:
+        self._service = service
+        self._record = record
+        self.payload = payload
+        self.deadline = deadline
+        self.lease = lease
+        self.settled = False
+
+    def __repr__(self) -> str:
+        record = self._record
+        settled = ", settled" if self.settled else ""
+        return f"<Job {record.id} {record.name!r} of topic {record.topic!r}, attempt {record.attempt}{settled}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a reserved job cannot be pickled: reserve it in the process that works on it")
+
+    @property
+    def id(self) -> int:
+        """The job's id."""
+        return self._record.id
+
+    @property
+    def topic(self) -> str:
+        """The topic it was reserved from."""
+        return self._record.topic
+
+    @property
+    def priority(self) -> int:
+        """Its priority, the lower the sooner."""
+        return self._record.priority
+
+    @property
+    def name(self) -> str:
+        """Its name, "" for none."""
+        return self._record.name
+
+    @property
+    def attempt(self) -> int:
+        """How often it has been reserved, this time included."""
+        return self._record.attempt
+
+    @property
+    def retries_left(self) -> int | None:
+        """How many retries are left after this attempt; None for no end."""
+        limit = self._record.policy.max_retries
+        return None if limit is None else max(0, limit - self._record.retry_count)
+
+    @property
+    def options(self) -> JobOptions:
+        """The options it was enqueued with."""
+        return options_of(self._record.policy)
+
+    @property
+    def text(self) -> str:
+        """The payload as UTF-8 text."""
+        return self.payload.decode()
+
+    def json(self) -> Any:
+        """The payload as JSON."""
+        return json.loads(self.payload)
+
+    def done(self, result: Any = None, *, then: NewJob | Iterable[NewJob] = ()) -> list[int]:
+        """The work is done.
+
+        result: a JSON value to keep. then: jobs to enqueue in the same commit, only if the reservation stands.
+        Returns the ids of those jobs.
+        """
+        exchange = self._service.exchange([(self, Done(result, then=then))])
+        if exchange.lost:
+            raise LeaseLost(lost_message([self]), jobs=[self])
+        return exchange.ids
+
+    def retry(
+        self,
+        delay: Seconds | None = None,
+        *,
+        run_at: datetime | None = None,
+        error: str | BaseException | None = None,
+    ) -> None:
+        """Try again after `delay` seconds or at `run_at`, by default after the backoff. See JobService.retry."""
+        self._service.retry(self, delay, run_at=run_at, error=error)
+
+    def release(self, delay: Seconds = 0) -> None:
+        """Give the job back for `delay` seconds, without counting a retry."""
+        self._service.release(self, delay)
+
+    def reject(
+        self, error: str | BaseException | None = None, *, reason: CancelReason = CancelReason.REJECTED
+    ) -> None:
+        """Make the job a dead letter at once."""
+        self._service.reject(self, error, reason=reason)
+
+    def cancel(self, note: str | None = None) -> None:
+        """Cancel the job, with a note."""
+        if self._service.exchange([(self, Cancel(note))]).lost:
+            raise LeaseLost(lost_message([self]), jobs=[self])
+
+    def extend(self, seconds: Seconds | None = None) -> None:
+        """Hold the job for `seconds` from now, by default for the lease it was reserved with."""
+        self._service.extend(self, seconds)
+
+    def info(self) -> JobInfo:
+        """The job as the storage has it now; JobNotFound if it is deleted."""
+        return self._service.get(self.id)
+
+    def canceled(self) -> bool:
+        """Whether this reservation was taken away: the job was canceled, or its lease expired and was reclaimed."""
+        if self.settled:
+            return False
+        try:
+            info = self.info()
+        except JobNotFound:
+            return True
+        return info.status is not Status.RESERVED or info.attempt != self.attempt
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        is_ordinary = error is None or isinstance(error, Exception)
+        if error is not None and is_ordinary and not isinstance(error, Outcome):
+            log.error("%r failed: %s", self, error, exc_info=error)
+        if not self.settled:
+            try:
+                self._leave(outcome_of(error))
+            except JobqError:
+                if is_ordinary:
+                    raise
+                log.exception("%r could not be released", self)  # what interrupted it goes on up
+        return is_ordinary
+
+    def _leave(self, outcome: Outcome) -> None:
+        try:
+            exchange = self._service.exchange([(self, outcome)])
+        except (TypeError, ValueError) as problem:
+            log.exception("%r: its outcome %s is not allowed, so it is retried", self, type(outcome).__name__)
+            exchange = self._service.exchange([(self, Retry(error=problem))])
+        if exchange.lost:
+            log.warning("%r: the reservation was lost, and its outcome is dropped", self)
+
+
+def outcome_of(error: BaseException | None) -> Outcome:
+    """What becomes of a job whose handler ended this way."""
+    if error is None:
+        return Done()
+    if isinstance(error, Outcome):
+        if isinstance(error, Retry | Reject) and error.error is None:
+            error.error = error.__cause__
+        return error
+    return Retry(error=error) if isinstance(error, Exception) else Release()
+
+
+def lost_message(jobs: list[Job]) -> str:
+    """What LeaseLost says."""
+    named = ", ".join(str(job.id) for job in jobs[:10])
+    what = "job was" if len(jobs) == 1 else f"{len(jobs)} jobs were"
+    return f"the reservation is over (job {named}): the {what} settled, canceled, or reclaimed after the lease ran out"

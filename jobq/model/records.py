@@ -1,0 +1,170 @@
+"""What storages hold: the job record, its place, and the counters of a topic. Times are integer nanoseconds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import IntEnum
+from operator import add
+from typing import NamedTuple
+
+from jobq.model.options import JobOptions
+from jobq.model.status import CancelReason, Ordering, Status
+from jobq.model.times import SECOND, Seconds, duration
+
+
+class Now(NamedTuple):
+    """One reading of both clocks.
+
+    wall: nanoseconds since 1970, for dates. steady: nanoseconds of a clock that is never set, for leases.
+    generation: rises when the steady clock began anew, so that older deadlines are known to be over.
+    """
+
+    wall: int
+    steady: int
+    generation: int = 0
+
+
+class Policy(NamedTuple):
+    """JobOptions in nanoseconds, as a job carries them; None keeps for ever, or retries for ever."""
+
+    lease: int
+    max_retries: int | None
+    min_backoff: int
+    max_backoff: int
+    jitter: float
+    keep_done: int | None
+    keep_canceled: int | None
+    keep_dead: int | None
+
+
+class Record(NamedTuple):
+    """One job. 0 and "" and b"" stand for none; `attempt` is also the token of a reservation, as it only grows.
+
+    `reserve` and `done` leave the first eight fields as they are: the hot transitions rely on this order.
+    """
+
+    id: int
+    topic: str
+    priority: int
+    name: str
+    unique_key: str
+    policy: Policy
+    created_at: int
+    reset_count: int
+    status: Status
+    cancel_reason: CancelReason | None
+    run_at: int
+    reserved_at: int
+    generation: int
+    deadline: int
+    finished_at: int
+    attempt: int
+    retry_count: int
+    note: str = ""
+    last_error: str = ""
+    result: bytes = b""
+
+
+class Place(NamedTuple):
+    """Where a job waits: its rank (major, minor, id) in one ordering of its topic."""
+
+    topic: str
+    ordering: Ordering
+    major: int
+    minor: int
+    id: int
+
+
+Rank = tuple[int, int]
+"""The (major, minor) up to which an ordering is due."""
+
+
+class Total(IntEnum):
+    """The running totals of a topic; WAIT and RUN are sums of nanoseconds."""
+
+    ENQUEUED = 0
+    RESERVED = 1
+    DONE = 2
+    RETRIED = 3
+    EXPIRED = 4
+    CANCELED = 5
+    DEAD = 6
+    WAIT = 7
+    RUN = 8
+
+
+class Tally:
+    """What one transaction adds to a topic's counters."""
+
+    __slots__ = ("enqueued_at", "now", "reserved_at", "totals")
+
+    def __init__(self) -> None:
+        self.now = [0] * len(Ordering)
+        self.totals = [0] * len(Total)
+        self.enqueued_at = 0
+        self.reserved_at = 0
+
+
+class TopicState(NamedTuple):
+    """The counters of a topic: `now` by Ordering, `totals` by Total, and four instants (0 for never)."""
+
+    paused: bool = False
+    now: Sequence[int] = (0,) * len(Ordering)
+    totals: Sequence[int] = (0,) * len(Total)
+    first_enqueued_at: int = 0
+    last_enqueued_at: int = 0
+    first_reserved_at: int = 0
+    last_reserved_at: int = 0
+
+    def plus(self, tally: Tally) -> TopicState:
+        """These counters after a transaction."""
+        return TopicState(
+            self.paused,
+            tuple(map(add, self.now, tally.now)),
+            tuple(map(add, self.totals, tally.totals)),
+            self.first_enqueued_at or tally.enqueued_at,
+            tally.enqueued_at or self.last_enqueued_at,
+            self.first_reserved_at or tally.reserved_at,
+            tally.reserved_at or self.last_reserved_at,
+        )
+
+    def is_gone(self) -> bool:
+        """Whether nothing is left to remember: no job in any status, and not paused."""
+        return not self.paused and not any(self.now)
+
+
+def policy_of(options: JobOptions) -> Policy:
+    """The options in nanoseconds."""
+    return Policy(
+        duration(options.lease, "lease"),
+        options.max_retries,
+        duration(options.min_backoff, "min_backoff"),
+        duration(options.max_backoff, "max_backoff"),
+        options.jitter,
+        _kept(options.keep_done),
+        _kept(options.keep_canceled),
+        _kept(options.keep_dead),
+    )
+
+
+def options_of(policy: Policy) -> JobOptions:
+    """The policy in seconds; the inverse of `policy_of`."""
+    return JobOptions(
+        lease=_seconds(policy.lease),
+        max_retries=policy.max_retries,
+        min_backoff=_seconds(policy.min_backoff),
+        max_backoff=_seconds(policy.max_backoff),
+        jitter=policy.jitter,
+        keep_done=None if policy.keep_done is None else _seconds(policy.keep_done),
+        keep_canceled=None if policy.keep_canceled is None else _seconds(policy.keep_canceled),
+        keep_dead=None if policy.keep_dead is None else _seconds(policy.keep_dead),
+    )
+
+
+def _kept(seconds: Seconds | None) -> int | None:
+    return None if seconds is None else duration(seconds, "retention")
+
+
+def _seconds(nanos: int) -> int | float:
+    whole, rest = divmod(nanos, SECOND)
+    return nanos / SECOND if rest else whole

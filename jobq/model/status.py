@@ -1,0 +1,47 @@
+"""The states of a job and the orderings of a topic."""
+
+from __future__ import annotations
+
+from enum import IntEnum, StrEnum
+
+
+class Status(StrEnum):
+    """What a job is doing; equal to its lower-case name."""
+
+    READY = "ready"
+    DELAYED = "delayed"
+    RESERVED = "reserved"
+    DONE = "done"
+    CANCELED = "canceled"
+
+
+class CancelReason(StrEnum):
+    """Why a job is Canceled; every reason but REQUESTED makes it a dead letter."""
+
+    REQUESTED = "requested"
+    EXHAUSTED = "exhausted"
+    REJECTED = "rejected"
+    UNHANDLED = "unhandled"
+
+
+class Ordering(IntEnum):
+    """The six sorted sequences of a topic; each of its jobs stands in exactly one."""
+
+    READY = 0
+    DELAYED = 1
+    RESERVED = 2
+    DONE = 3
+    CANCELED = 4
+    DEAD = 5
+
+
+FINISHED = (Status.DONE, Status.CANCELED)
+FINISHED_ORDERINGS = (Ordering.DONE, Ordering.CANCELED, Ordering.DEAD)
+
+ORDERINGS_OF: dict[Status, tuple[Ordering, ...]] = {
+    Status.READY: (Ordering.READY,),
+    Status.DELAYED: (Ordering.DELAYED,),
+    Status.RESERVED: (Ordering.RESERVED,),
+    Status.DONE: (Ordering.DONE,),
+    Status.CANCELED: (Ordering.CANCELED, Ordering.DEAD),
+}

@@ -1,0 +1,145 @@
+"""What users read: snapshots with datetimes and seconds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+from jobq.model.options import JobOptions
+from jobq.model.records import Now, Place, Record, Total, TopicState, options_of
+from jobq.model.status import ORDERINGS_OF, CancelReason, Status
+from jobq.model.times import SECOND, moment, moment_or_none
+
+
+J = TypeVar("J")
+
+
+@dataclass(frozen=True, slots=True)
+class JobInfo:
+    """A job as it was at one moment, without its payload.
+
+    deadline is None unless the job is Reserved; finished_at unless it is Done or Canceled. As a page's last item it
+    is the cursor of the next page.
+    """
+
+    id: int
+    topic: str
+    priority: int
+    status: Status
+    name: str
+    created_at: datetime
+    run_at: datetime
+    reserved_at: datetime | None
+    deadline: datetime | None
+    finished_at: datetime | None
+    attempt: int
+    retry_count: int
+    reset_count: int
+    cancel_reason: CancelReason | None
+    note: str | None
+    last_error: str | None
+    result: Any
+    options: JobOptions
+    unique_key: str | None
+    _place: Place = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class TopicStats:
+    """The counters of a topic.
+
+    now: how many jobs have each status. The totals count each verb since the topic began; `expired` are leases that
+    ran out, `dead` jobs that became dead letters. oldest_ready_age, mean_wait and mean_run are seconds; None without
+    a Ready, a reserved or a done job.
+    """
+
+    topic: str
+    now: Mapping[Status, int]
+    enqueued: int
+    reserved: int
+    done: int
+    retried: int
+    expired: int
+    canceled: int
+    dead: int
+    first_enqueued_at: datetime | None
+    last_enqueued_at: datetime | None
+    first_reserved_at: datetime | None
+    last_reserved_at: datetime | None
+    oldest_ready_age: float | None
+    mean_wait: float | None
+    mean_run: float | None
+    paused: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange(Generic[J]):
+    """What `exchange` gave: the jobs reserved, the ids enqueued, and the handles whose reservation was lost."""
+
+    jobs: list[J]
+    ids: list[int]
+    lost: list[J]
+
+
+def job_info(record: Record, place: Place, now: Now) -> JobInfo:
+    """The view of a record whose place is `place`."""
+    return JobInfo(
+        id=record.id,
+        topic=record.topic,
+        priority=record.priority,
+        status=record.status,
+        name=record.name,
+        created_at=moment(record.created_at),
+        run_at=moment(record.run_at),
+        reserved_at=moment_or_none(record.reserved_at),
+        deadline=wall_deadline(record, now) if record.status is Status.RESERVED else None,
+        finished_at=moment_or_none(record.finished_at),
+        attempt=record.attempt,
+        retry_count=record.retry_count,
+        reset_count=record.reset_count,
+        cancel_reason=record.cancel_reason,
+        note=record.note or None,
+        last_error=record.last_error or None,
+        result=json.loads(record.result) if record.result else None,
+        options=options_of(record.policy),
+        unique_key=record.unique_key or None,
+        _place=place,
+    )
+
+
+def wall_deadline(record: Record, now: Now) -> datetime:
+    """When a reservation ends by the wall clock; of an older generation: now, as it is over."""
+    if record.generation != now.generation:
+        return moment(now.wall)
+    return moment(now.wall + record.deadline - now.steady)
+
+
+def topic_stats(topic: str, state: TopicState, oldest_run_at: int | None, now: Now) -> TopicStats:
+    """The view of a topic's counters; oldest_run_at is the earliest of its Ready jobs."""
+    totals = state.totals
+    return TopicStats(
+        topic=topic,
+        now={status: sum(state.now[o] for o in orderings) for status, orderings in ORDERINGS_OF.items()},
+        enqueued=totals[Total.ENQUEUED],
+        reserved=totals[Total.RESERVED],
+        done=totals[Total.DONE],
+        retried=totals[Total.RETRIED],
+        expired=totals[Total.EXPIRED],
+        canceled=totals[Total.CANCELED],
+        dead=totals[Total.DEAD],
+        first_enqueued_at=moment_or_none(state.first_enqueued_at),
+        last_enqueued_at=moment_or_none(state.last_enqueued_at),
+        first_reserved_at=moment_or_none(state.first_reserved_at),
+        last_reserved_at=moment_or_none(state.last_reserved_at),
+        oldest_ready_age=None if oldest_run_at is None else max(0, now.wall - oldest_run_at) / SECOND,
+        mean_wait=_mean(totals[Total.WAIT], totals[Total.RESERVED]),
+        mean_run=_mean(totals[Total.RUN], totals[Total.DONE]),
+        paused=state.paused,
+    )
+
+
+def _mean(nanos: int, count: int) -> float | None:
+    return nanos / count / SECOND if count else None

@@ -1,0 +1,29 @@
+"""Opening a service by URL."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from jobq import inputs
+from jobq.model.options import JobOptions, Limits
+from jobq.repos import open_storage
+from jobq.service import JobService
+
+
+def open_service(
+    url: str,
+    *,
+    defaults: JobOptions | None = None,
+    topic_defaults: Mapping[str, JobOptions] | None = None,
+    limits: Limits | None = None,
+) -> JobService:
+    """Open a JobService over the storage that a URL names.
+
+    url: `memory://`, `memory://NAME`, `lmdb:relative/path` or `lmdb:///absolute/path`; an lmdb URL takes
+    `?sync=full|normal|off` and `&max_size=BYTES`. defaults, topic_defaults, limits: as in JobService.
+    Raises ConfigError for a URL or setting that is not allowed, StorageError and its kin if the storage is unusable.
+    """
+    inputs.Defaults(defaults, topic_defaults)  # refused before anything is opened
+    inputs.limits(limits)
+    storage = open_storage(inputs.url(url))
+    return JobService(storage, defaults=defaults, topic_defaults=topic_defaults, limits=limits)

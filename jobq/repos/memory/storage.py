@@ -1,0 +1,147 @@
+"""Jobs and topics in the memory of this process."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import TypeVar
+
+from jobq.clock import SystemClock
+from jobq.errors import ServiceClosed, StorageError
+from jobq.model.records import Now
+from jobq.ports import Clock, UnitOfWork, Watch
+from jobq.repos.memory.jobs import JobTable, MemoryJobs
+from jobq.repos.memory.topics import MemoryTopics, TopicIndex
+from jobq.repos.waking import Bell
+
+T = TypeVar("T")
+
+
+class MemoryUnit:
+    """The unit of work of one transaction."""
+
+    __slots__ = ("jobs", "now", "topics")
+
+    def __init__(self, now: Now, jobs: MemoryJobs, topics: MemoryTopics) -> None:
+        self.now = now
+        self.jobs = jobs
+        self.topics = topics
+
+
+class Store:
+    """What storages of one name share: the tables, their lock, and who waits."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.lock = threading.Lock()
+        self.table = JobTable()
+        self.index = TopicIndex()
+        self.bell = Bell(clock)
+        self.users = 0
+        self._torn: MemoryUnit | None = None
+
+    def unit(self) -> MemoryUnit:
+        """A fresh unit of work over the tables."""
+        if self._torn is not None:
+            self._torn.jobs.apply()
+            self._torn.topics.redo()
+            self._torn = None
+        now = Now(self.clock.wall(), self.clock.steady())
+        return MemoryUnit(now, MemoryJobs(self.table), MemoryTopics(self.index))
+
+    def apply(self, unit: MemoryUnit) -> None:
+        """Write what a body left. If Ctrl-C breaks in, the next unit of work finishes it first: all or nothing."""
+        self._torn = unit
+        unit.jobs.apply()
+        unit.topics.apply()
+        self._torn = None
+
+
+class SharedStores:
+    """The named stores of this process, each kept while a storage has it open."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._stores: dict[str, Store] = {}
+
+    def acquire(self, name: str, clock: Clock) -> Store:
+        """The store of this name, made by its first user with the clock of that one."""
+        with self._lock:
+            store = self._stores.setdefault(name, Store(clock))
+            store.users += 1
+            return store
+
+    def release(self, name: str) -> None:
+        """Give a store back; the last to do so drops it."""
+        with self._lock:
+            store = self._stores[name]
+            store.users -= 1
+            if not store.users:
+                del self._stores[name]
+
+
+SHARED = SharedStores()
+
+
+class MemoryStorage:
+    """Jobs and topics in memory: gone when the process ends.
+
+    name: storages of one name share their jobs for as long as one of them is open; "" shares with nobody.
+    clock: readings of time, the system's by default.
+    """
+
+    def __init__(self, name: str = "", *, clock: Clock | None = None) -> None:
+        self._name = name
+        self._store = SHARED.acquire(name, clock or SystemClock()) if name else Store(clock or SystemClock())
+        self._pid = os.getpid()
+        self._closed = False
+
+    def __repr__(self) -> str:
+        return f"MemoryStorage({self._name!r})"
+
+    @property
+    def url(self) -> str:
+        """`memory://NAME`; a private storage adds a mark of its own."""
+        return f"memory://{self._name}" if self._name else f"memory://#{id(self._store):x}"
+
+    def transact(self, body: Callable[[UnitOfWork], T]) -> T:
+        """See Storage. Raises StorageError in a forked child, ServiceClosed once closed."""
+        self._check()
+        store = self._store
+        with store.lock:
+            unit = store.unit()
+            result = body(unit)
+            store.apply(unit)
+        store.bell.ring_for(unit.topics.moves, unit.topics.resumed, unit.now)
+        return result
+
+    def view(self, body: Callable[[UnitOfWork], T]) -> T:
+        """See Storage."""
+        self._check()
+        with self._store.lock:
+            return body(self._store.unit())
+
+    def watch(self, topics: Sequence[str]) -> AbstractContextManager[Watch]:
+        """See Storage."""
+        self._check()
+        return self._store.bell.watch(topics)
+
+    def close(self) -> None:
+        """See Storage."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._name and self._pid == os.getpid():
+            SHARED.release(self._name)
+        self._store.bell.ring_all()
+
+    def _check(self) -> None:
+        if self._closed:
+            raise ServiceClosed("this storage was closed: open it again")
+        if self._pid != os.getpid():
+            raise StorageError(
+                "a queue in memory belongs to the process that opened it, and this is a forked child: "
+                "open one in the child, or use lmdb:DIRECTORY to share jobs between processes"
+            )

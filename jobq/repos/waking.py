@@ -1,0 +1,75 @@
+"""Waking the threads of this process that wait for a job."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+from jobq import lifecycle
+from jobq.model.records import Now
+from jobq.model.times import SECOND
+from jobq.ports import Clock, Move
+
+
+class Waiter:
+    """One waiting thread: an event, and the steady time up to which it means to sleep."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.event = threading.Event()
+        self.until = 0
+
+    def wait(self, timeout: float) -> None:
+        """Sleep until rung, at most `timeout` seconds, and be ready to be rung again."""
+        self.until = self._clock.steady() + int(timeout * SECOND)
+        self._clock.wait(self.event, timeout)
+        self.event.clear()
+
+
+class Bell:
+    """Who waits for which topic. Ringing sets events only, so it may be done by any thread after any commit."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._waiters: dict[str, set[Waiter]] = {}
+
+    @contextmanager
+    def watch(self, topics: Sequence[str]) -> Iterator[Waiter]:
+        """Be woken for these topics until the context is left."""
+        waiter = Waiter(self._clock)
+        with self._lock:
+            for topic in topics:
+                self._waiters.setdefault(topic, set()).add(waiter)
+        try:
+            yield waiter
+        finally:
+            with self._lock:
+                for topic in topics:
+                    waiters = self._waiters[topic]
+                    waiters.discard(waiter)
+                    if not waiters:
+                        del self._waiters[topic]
+
+    def ring_for(self, moves: Iterable[Move], resumed: Iterable[str], now: Now) -> None:
+        """Wake those whom these committed moves and resumed topics give something before they wake by themselves."""
+        if not self._waiters:
+            return
+        soonest = dict.fromkeys(resumed, now.steady)
+        for _, place in moves:
+            if place is not None and (at := lifecycle.available_at(place, now)) is not None:
+                soonest[place.topic] = min(at, soonest.get(place.topic, at))
+        with self._lock:
+            for topic, at in soonest.items():
+                for waiter in self._waiters.get(topic, ()):
+                    # A waiter that has not begun to sleep (until is 0) may have looked before the commit.
+                    if not waiter.until or at < waiter.until:
+                        waiter.event.set()
+
+    def ring_all(self) -> None:
+        """Wake everybody."""
+        with self._lock:
+            for waiters in self._waiters.values():
+                for waiter in waiters:
+                    waiter.event.set()

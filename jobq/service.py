@@ -1,0 +1,485 @@
+"""JobService: the verbs of the queue over a storage.
+
+Each verb checks its arguments, runs one transaction, and turns records into what users hold. What the verbs do is in
+`jobq.verbs`, when a transition is allowed in `jobq.lifecycle`, what an argument may be in `jobq.inputs`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, NoReturn, Self, TypeVar, Unpack
+
+from jobq import inputs
+from jobq.draft import Draft, commit
+from jobq.errors import LeaseLost, ServiceClosed
+from jobq.job import Job, lost_message
+from jobq.model.options import JobOptions, Limits, OptionOverrides
+from jobq.model.records import Place
+from jobq.model.requests import UNSET, NewJob, OnDuplicate, PayloadLike
+from jobq.model.status import FINISHED_ORDERINGS, ORDERINGS_OF, CancelReason, Ordering, Status
+from jobq.model.times import SECOND, Seconds, instant, moment
+from jobq.model.views import Exchange, JobInfo, TopicStats, wall_deadline
+from jobq.outcomes import Done, Outcome, Reject, Release, Retry
+from jobq.ports import Storage, UnitOfWork
+from jobq.settlements import meaning
+from jobq.verbs import administering, consuming, looking, producing, settling
+from jobq.verbs.consuming import Haul
+from jobq.verbs.settling import Settlement
+from jobq.waiting import wait_for_haul
+
+T = TypeVar("T")
+
+CHUNK = 1_000
+"""Jobs a transaction of `prune` and `clear`."""
+
+
+class JobService:
+    """A queue: jobs in topics, over one storage. Threads may share it; a process opens its own.
+
+    storage: where the jobs are; the service closes it. defaults, topic_defaults: the options of jobs that bring none,
+    for all topics and by topic. limits: what the service accepts.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        *,
+        defaults: JobOptions | None = None,
+        topic_defaults: Mapping[str, JobOptions] | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        self._defaults = inputs.Defaults(defaults, topic_defaults)
+        self._limits = inputs.limits(limits)
+        self._storage = storage
+        self._closed = False
+
+    def __repr__(self) -> str:
+        return f"<JobService of {self._storage.url}{', closed' if self._closed else ''}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a JobService cannot be pickled: open the same URL in the child")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the service and its storage; a thread that waits in `reserve` gets ServiceClosed."""
+        self._closed = True
+        self._storage.close()
+
+    # -- producing
+
+    def enqueue(
+        self,
+        topic: str,
+        priority: int = 0,
+        payload: PayloadLike = b"",
+        *,
+        json: Any = UNSET,
+        name: str = "",
+        delay: Seconds | None = None,
+        run_at: datetime | None = None,
+        unique_key: str | None = None,
+        on_duplicate: OnDuplicate = "raise",
+        options: JobOptions | None = None,
+        **overrides: Unpack[OptionOverrides],
+    ) -> int:
+        """Enqueue a job and return its id.
+
+        topic: 1 to 128 of `A-Za-z0-9._:-`; "" is "default". priority: -32768 to 32767, the lower the sooner.
+        payload: bytes-like or str (UTF-8); or `json`: any JSON value. name: which handler is meant, 255 bytes at most.
+        delay: seconds before it is Ready; or `run_at`: an aware datetime. unique_key: held in the topic while the job
+        is unfinished; if it is held already, on_duplicate "raise" raises, "keep" returns the holder's id, "replace"
+        gives a waiting holder this payload, priority, name, time and options. options: instead of the service's, with
+        `overrides` changing single fields.
+        Raises DuplicateJob, PayloadTooLarge, TopicFull, StorageFull; InvalidTopic, ValueError, TypeError.
+        """
+        job = NewJob(
+            topic,
+            priority,
+            payload,
+            json=json,
+            name=name,
+            delay=delay,
+            run_at=run_at,
+            unique_key=unique_key,
+            on_duplicate=on_duplicate,
+            options=options,
+            **overrides,
+        )
+        request = inputs.request(job, self._defaults, self._limits)
+        return self._commit(lambda draft: producing.enqueue(draft, [request], self._limits))[0]
+
+    def enqueue_many(self, jobs: Iterable[NewJob]) -> list[int]:
+        """Enqueue all jobs or none, in one commit, and return their ids in order. Unique keys resolve in order.
+
+        Raises what `enqueue` raises; ValueError for more than `Limits.batch` jobs.
+        """
+        requests = inputs.requests(jobs, self._defaults, self._limits)
+        return self._commit(lambda draft: producing.enqueue(draft, requests, self._limits)) if requests else []
+
+    # -- consuming
+
+    def reserve(
+        self,
+        topics: str | Iterable[str],
+        n: int = 1,
+        timeout: Seconds | None = 0.0,
+        *,
+        lease: Seconds | None = None,
+    ) -> list[Job]:
+        """Reserve up to n Ready jobs, the most urgent first; returns as soon as there is one, or [] at the timeout.
+
+        topics: one or several, served in the order given. n: 1 to `Limits.batch`. timeout: seconds to wait for a
+        first job; None waits for ever. lease: seconds to hold the jobs, by default what each job's options say.
+        """
+        names, patience, held = inputs.topics(topics), inputs.timeout(timeout), inputs.lease(lease)
+        attempt = self._attempt(names, inputs.whole(n, "n", least=1, most=self._limits.batch), held)
+        return self._jobs(wait_for_haul(self._storage, names, attempt, patience), held)
+
+    def jobs(
+        self,
+        topics: str | Iterable[str],
+        *,
+        n: int = 1,
+        timeout: Seconds | None = None,
+        lease: Seconds | None = None,
+    ) -> Iterator[Job]:
+        """Yield reserved jobs one by one, n a reservation; ends once nothing came for `timeout` seconds (None: never).
+
+        Leaving the loop releases what was reserved and not yet yielded.
+        """
+        waiting: list[Job] = []
+        try:
+            while waiting := self.reserve(topics, n, timeout, lease=lease):
+                waiting.reverse()
+                while waiting:
+                    yield waiting.pop()
+        finally:
+            if waiting and not self._closed:
+                self.exchange([(job, Release()) for job in waiting])  # one lost meanwhile is no error here
+
+    def done(self, jobs: Job | Iterable[Job], result: Any = None) -> None:
+        """The jobs' work is done; `result` is a JSON value to keep.
+
+        Raises LeaseLost with those whose reservation is over, after the others were committed.
+        """
+        self._settle(jobs, Done(result))
+
+    def retry(
+        self,
+        jobs: Job | Iterable[Job],
+        delay: Seconds | None = None,
+        *,
+        run_at: datetime | None = None,
+        error: str | BaseException | None = None,
+    ) -> None:
+        """Try the jobs again after `delay` seconds or at `run_at`, by default after each one's backoff.
+
+        A job without retries left becomes a dead letter (EXHAUSTED). error: why, kept as its last error; an exception
+        is kept with its traceback. Raises LeaseLost as `done` does.
+        """
+        self._settle(jobs, Retry(delay, run_at=run_at, error=error))
+
+    def release(self, jobs: Job | Iterable[Job], delay: Seconds = 0) -> None:
+        """Give the jobs back for `delay` seconds, without counting a retry. Raises LeaseLost as `done` does."""
+        self._settle(jobs, Release(delay))
+
+    def reject(
+        self,
+        jobs: Job | Iterable[Job],
+        error: str | BaseException | None = None,
+        *,
+        reason: CancelReason = CancelReason.REJECTED,
+    ) -> None:
+        """Make the jobs dead letters at once, whatever retries are left. Raises LeaseLost as `done` does."""
+        self._settle(jobs, Reject(error, reason=reason))
+
+    def extend(self, jobs: Job | Iterable[Job], seconds: Seconds | None = None) -> None:
+        """Hold the jobs for `seconds` (above 0) from now, by default for the lease each was reserved with.
+
+        Raises LeaseLost as `done` does.
+        """
+        lease = inputs.lease(seconds)
+        handles = self._handles(jobs)
+        holds = [(job.id, job.attempt, job.lease if lease is None else lease) for job in handles]
+        lost, renewed, now = self._commit(lambda draft: (*settling.extend(draft, holds), draft.now))
+        deadlines = {record.id: wall_deadline(record, now) for record in renewed}
+        for job in handles:
+            job.deadline = deadlines.get(job.id, job.deadline)
+        self._raise_lost([handles[position] for position in lost])
+
+    def exchange(
+        self,
+        outcomes: Iterable[tuple[Job, Outcome]] = (),
+        *,
+        enqueue: NewJob | Iterable[NewJob] = (),
+        topics: str | Iterable[str] = (),
+        n: int = 1,
+        timeout: Seconds | None = 0.0,
+        lease: Seconds | None = None,
+    ) -> Exchange[Job]:
+        """Settle jobs, enqueue others and reserve the next ones, in one commit and as if in this order.
+
+        outcomes: pairs of a handle and Done, Retry, Release, Reject or Cancel. enqueue: new jobs. topics, n, timeout,
+        lease: as in `reserve`; without topics nothing is reserved. If there is nothing to reserve, the rest is
+        committed before it waits.
+        Returns the jobs reserved, the ids enqueued (first those of each Done's `then`), and the handles whose
+        reservation was lost. Their outcomes are dropped, which is no error here.
+        """
+        settlements, handles = self._settlements(outcomes)
+        requests = inputs.requests(enqueue, self._defaults, self._limits)
+        names = inputs.topics(topics) if topics != () else ()
+        inputs.whole(n, "n", least=1, most=self._limits.batch)
+        patience, held = inputs.timeout(timeout), inputs.lease(lease)
+        limits = self._limits
+
+        def everything(draft: Draft) -> tuple[Haul, list[int], list[int]]:
+            lost, ids = settling.settle(draft, settlements, limits) if settlements else ([], [])
+            if requests:
+                ids += producing.enqueue(draft, requests, limits)
+            haul = consuming.reserve(draft, names, n, held) if names else Haul([], draft.now)
+            touched = dict.fromkeys((*names, *(job.topic for job in handles)))
+            consuming.retire(draft, list(touched), n + len(settlements), limits)
+            return haul, ids, lost
+
+        haul, ids, lost = self._commit(everything)
+        gone = self._mark_settled(handles, lost)
+        if names and not haul.taken and (patience != 0 or haul.again):
+            haul = wait_for_haul(self._storage, names, self._attempt(names, n, held), patience)
+        return Exchange(self._jobs(haul, held), ids, gone)
+
+    # -- looking
+
+    def status(self, job_id: int) -> Status:
+        """The status of a job. Raises JobNotFound."""
+        one = inputs.job_id(job_id)
+        return self._view(lambda uow: looking.record(uow, one).status)
+
+    def get(self, job_id: int) -> JobInfo:
+        """All that is known of a job but its payload. Raises JobNotFound."""
+        one = inputs.job_id(job_id)
+        return self._view(lambda uow: looking.info(uow, one))
+
+    def payload(self, job_id: int) -> bytes:
+        """The payload of a job. Raises JobNotFound."""
+        one = inputs.job_id(job_id)
+        return self._view(lambda uow: looking.payload(uow, one))
+
+    def lookup(self, topic: str, unique_key: str) -> int | None:
+        """The id of the unfinished job of a topic that holds a unique key; None if none does."""
+        key = (inputs.topic(topic), inputs.unique_key(unique_key))
+        return self._view(lambda uow: uow.jobs.by_key([key])[0])
+
+    def find(
+        self, status: Status, *, topic: str | None = None, after: JobInfo | None = None, limit: int = 100
+    ) -> list[JobInfo]:
+        """Up to `limit` jobs of a status, by topic and within it in the order of their places.
+
+        topic: only this one. after: the last JobInfo of the page before. limit: 1 to `Limits.batch`.
+        """
+        return self._find(ORDERINGS_OF[inputs.status(status)], topic, after, limit)
+
+    def dead_letters(
+        self, topic: str | None = None, *, after: JobInfo | None = None, limit: int = 100
+    ) -> list[JobInfo]:
+        """The Canceled jobs that nobody requested to cancel; `reset` replays them. Arguments as in `find`."""
+        return self._find((Ordering.DEAD,), topic, after, limit)
+
+    def topics(self) -> list[str]:
+        """The names of the topics that hold a job in any status, or are paused; sorted."""
+        return self._view(lambda uow: uow.topics.names())
+
+    def stats(self, topic: str) -> TopicStats:
+        """The counters of a topic; all zero for one that is not in use."""
+        name = inputs.topic(topic)
+        return self._view(lambda uow: looking.stats(uow, name))
+
+    def next_due(self, topics: str | Iterable[str]) -> datetime | None:
+        """When a job of these topics can next be reserved, now if one can be already; None if time brings none."""
+        names = inputs.topics(topics)
+
+        def soonest(uow: UnitOfWork) -> datetime | None:
+            wait = consuming.due_in(uow, names)
+            return None if wait is None else moment(uow.now.wall + int(wait * SECOND))
+
+        return self._view(soonest)
+
+    # -- administering
+
+    def cancel(self, ids: int | Iterable[int], note: str | None = None) -> None:
+        """Cancel unfinished jobs, all or none; who holds one loses its reservation.
+
+        note: why, 2,000 bytes at most. Raises JobNotFound and InvalidStatus with `.ids`.
+        """
+        targets, why = inputs.job_ids(ids, self._limits), inputs.note(note)
+
+        def verb(draft: Draft) -> None:
+            administering.cancel(draft, targets, why)
+
+        self._commit(verb)
+
+    def reset(self, ids: int | Iterable[int]) -> None:
+        """Make Done, Canceled or Delayed jobs Ready again, all or none, with all their retries.
+
+        Raises JobNotFound, InvalidStatus, and DuplicateJob where another job holds the unique key now.
+        """
+        targets = inputs.job_ids(ids, self._limits)
+        self._commit(lambda draft: administering.reset(draft, targets))
+
+    def reschedule(self, ids: int | Iterable[int], run_at: datetime) -> None:
+        """Give waiting jobs another time, an aware datetime, all or none. Raises JobNotFound and InvalidStatus."""
+        targets, at = inputs.job_ids(ids, self._limits), instant(run_at, "run_at")
+        self._commit(lambda draft: administering.reschedule(draft, targets, at))
+
+    def delete(self, ids: int | Iterable[int]) -> None:
+        """Delete finished jobs, all or none. Raises JobNotFound and InvalidStatus."""
+        targets = inputs.job_ids(ids, self._limits)
+        self._commit(lambda draft: administering.delete(draft, targets))
+
+    def prune(self, before: datetime | None = None, *, topic: str | None = None) -> int:
+        """Delete finished jobs, in short transactions, and return how many.
+
+        before: those that finished before this aware datetime, whatever their retention; None: those whose retention
+        is over. topic: only of this one.
+        """
+        instant_before = None if before is None else instant(before, "before")
+        names = self.topics() if topic is None else [inputs.topic(topic)]
+        return sum(
+            self._prune(name, ordering, instant_before) for name in names for ordering in FINISHED_ORDERINGS
+        )
+
+    def clear(self, topic: str) -> int:
+        """Cancel the jobs that wait in a topic, in short transactions, and return how many."""
+        name = inputs.topic(topic)
+        now = self.stats(name).now
+        left = now[Status.READY] + now[Status.DELAYED]
+        cleared = 0
+        while left > cleared:
+            size = min(CHUNK, left - cleared)
+            count = self._commit(lambda draft, size=size: administering.clear(draft, name, size))
+            cleared += count
+            if count < size:
+                break
+        return cleared
+
+    def pause(self, topic: str) -> None:
+        """Hand out no more jobs of a topic until it is resumed; enqueueing and settling go on."""
+        name = inputs.topic(topic)
+        self._commit(lambda draft: draft.uow.topics.pause(name, True))
+
+    def resume(self, topic: str) -> None:
+        """Hand out the jobs of a paused topic again."""
+        name = inputs.topic(topic)
+        self._commit(lambda draft: draft.uow.topics.pause(name, False))
+
+    # -- pieces
+
+    def _commit(self, verb: Callable[[Draft], T]) -> T:
+        self._check_open()
+        return commit(self._storage, verb)
+
+    def _view(self, body: Callable[[UnitOfWork], T]) -> T:
+        self._check_open()
+        return self._storage.view(body)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ServiceClosed("this JobService was closed: open another one with jobq.open(url)")
+
+    def _handles(self, jobs: Job | Iterable[Job]) -> list[Job]:
+        handles = [jobs] if isinstance(jobs, Job) else list(dict.fromkeys(jobs))
+        for job in handles:
+            if not isinstance(job, Job):
+                raise TypeError(f"this verb takes jobs that reserve() returned, not {type(job).__name__}")
+            if job._service is not self and not self._shares_storage(job._service):
+                raise ValueError(f"{job!r} was reserved from another queue than {self!r}: use its own verbs")
+        inputs.check_batch(len(handles), self._limits)
+        return handles
+
+    def _shares_storage(self, other: object) -> bool:
+        return isinstance(other, JobService) and other._storage.url == self._storage.url
+
+    def _settle(self, jobs: Job | Iterable[Job], outcome: Outcome) -> None:
+        handles = self._handles(jobs)
+        change, is_retry, _ = meaning(outcome, self._defaults, self._limits)
+        settlements = [Settlement(job.id, job.attempt, change, is_retry) for job in handles]
+        limits = self._limits
+
+        def verb(draft: Draft) -> list[int]:
+            lost, _ = settling.settle(draft, settlements, limits)
+            consuming.retire(draft, list({job.topic for job in handles}), len(handles), limits)
+            return lost
+
+        if handles:
+            self._raise_lost(self._mark_settled(handles, self._commit(verb)))
+
+    def _mark_settled(self, handles: Sequence[Job], lost: Sequence[int]) -> list[Job]:
+        gone = dict.fromkeys([handles[position] for position in lost])
+        for job in handles:
+            job.settled = job.settled or job not in gone
+        return list(gone)
+
+    def _raise_lost(self, lost: list[Job]) -> None:
+        if lost:
+            raise LeaseLost(lost_message(lost), jobs=lost)
+
+    def _settlements(self, outcomes: Iterable[tuple[Job, Outcome]]) -> tuple[list[Settlement], list[Job]]:
+        pairs = list(outcomes)
+        for pair in pairs:
+            if not (isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[1], Outcome)):
+                raise TypeError("outcomes must be pairs of a job and Done, Retry, Release, Reject or Cancel")
+        handles = self._handles(job for job, _ in pairs)
+        if len(handles) != len(pairs):
+            raise ValueError("outcomes must name each job once")
+        return [
+            Settlement(job.id, job.attempt, *meaning(outcome, self._defaults, self._limits)) for job, outcome in pairs
+        ], handles
+
+    def _attempt(self, topics: Sequence[str], n: int, lease: int | None) -> Callable[[], Haul]:
+        limits = self._limits
+
+        def verb(draft: Draft) -> Haul:
+            consuming.retire(draft, topics, n, limits)
+            return consuming.reserve(draft, topics, n, lease)
+
+        return lambda: self._commit(verb)
+
+    def _jobs(self, haul: Haul, lease: int | None) -> list[Job]:
+        now = haul.now
+        return [
+            Job(self, record, payload, wall_deadline(record, now), record.policy.lease if lease is None else lease)
+            for record, payload in haul.taken
+        ]
+
+    def _find(
+        self, orderings: Sequence[Ordering], topic: str | None, after: JobInfo | None, limit: int
+    ) -> list[JobInfo]:
+        name = None if topic is None else inputs.topic(topic)
+        if after is not None and not isinstance(after, JobInfo):
+            raise TypeError(f"after must be the last JobInfo of the page before, not {type(after).__name__}")
+        inputs.whole(limit, "limit", least=1, most=self._limits.batch)
+        cursor = None if after is None else after._place
+        return self._view(lambda uow: looking.find(uow, orderings, name, cursor, limit))
+
+    def _prune(self, topic: str, ordering: Ordering, before: int | None) -> int:
+        pruned = 0
+        after: Place | None = None
+        while True:
+            if before is None:
+                count = self._commit(lambda draft: administering.prune_over(draft, topic, ordering, CHUNK))
+                more = count == CHUNK
+            else:
+                count, after = self._commit(
+                    lambda draft, after=after: administering.prune_before(
+                        draft, topic, ordering, before, after, CHUNK
+                    )
+                )
+                more = after is not None
+            pruned += count
+            if not more:
+                return pruned

@@ -1,0 +1,51 @@
+"""From an outcome, as users say it, to the change of a record that it means."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NamedTuple
+
+from jobq import inputs, lifecycle
+from jobq.model.options import Limits
+from jobq.model.records import Now, Record
+from jobq.model.requests import Request
+from jobq.model.times import duration
+from jobq.outcomes import Cancel, Done, Outcome, Reject, Release, Retry
+
+
+class Meaning(NamedTuple):
+    """What an outcome does: see `verbs.settling.Settlement`."""
+
+    change: Callable[[Record, Now], Record]
+    is_retry: bool = False
+    then: Sequence[Request] = ()
+
+
+def meaning(outcome: Outcome, defaults: inputs.Defaults, limits: Limits) -> Meaning:
+    """Check an outcome's arguments and say what it does.
+
+    Raises TypeError and ValueError for arguments that are not allowed, and for an Outcome that is none of the five.
+    """
+    if isinstance(outcome, Done):
+        result = inputs.result(outcome.result, limits)
+        change = partial(lifecycle.done, result=result) if result else lifecycle.done
+        return Meaning(change, then=inputs.requests(outcome.then, defaults, limits))
+    if isinstance(outcome, Retry):
+        return Meaning(_retry(outcome), is_retry=True)
+    if isinstance(outcome, Release):
+        return Meaning(partial(lifecycle.release, delay=duration(outcome.delay, "delay")))
+    if isinstance(outcome, Reject):
+        reason, error = inputs.reason(outcome.reason), inputs.error(outcome.error)
+        return Meaning(partial(lifecycle.reject, reason=reason, error=error))
+    if isinstance(outcome, Cancel):
+        return Meaning(partial(lifecycle.cancel, note=inputs.note(outcome.note)))
+    raise TypeError(f"an outcome must be Done, Retry, Release, Reject or Cancel, not {type(outcome).__name__}")
+
+
+def _retry(outcome: Retry) -> Callable[[Record, Now], Record]:
+    delay, run_at = inputs.when(outcome.delay, outcome.run_at)
+    error = inputs.error(outcome.error)
+    if outcome.delay is not None:
+        return lambda job, now: lifecycle.retry(job, now, now.wall + delay, error)
+    return partial(lifecycle.retry, run_at=run_at or None, error=error)

@@ -1,0 +1,1 @@
+"""The verbs: functions of a draft, or of a unit of work where they only read. They know nothing of waiting or handles."""

@@ -1,0 +1,134 @@
+"""Taking jobs from topics, and letting those go whose time is over."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from jobq import lifecycle
+from jobq.draft import Draft
+from jobq.model.options import Limits
+from jobq.model.records import Now, Place, Record, Total
+from jobq.model.status import FINISHED_ORDERINGS, Ordering, Status
+from jobq.model.times import SECOND
+from jobq.ports import UnitOfWork
+
+
+class Haul(NamedTuple):
+    """What one attempt to reserve gave.
+
+    due_in: seconds until time makes another job available; None if it does not. again: nothing was taken, but only
+    because this attempt spent its bound on jobs whose time was over.
+    """
+
+    taken: list[tuple[Record, bytes]]
+    now: Now
+    due_in: float | None = None
+    again: bool = False
+
+
+def reserve(draft: Draft, topics: Sequence[str], n: int, lease: int | None) -> Haul:
+    """Take up to n Ready jobs, from the topics in the order given; one call's work is bounded by n."""
+    taken: list[Record] = []
+    turned = 0
+    for topic in topics:
+        if len(taken) == n:
+            break
+        if draft.state(topic).paused:
+            continue
+        turned += _turn_due(draft, topic, max(n, 100))
+        taken += _take(draft, topic, n - len(taken), lease)
+    if not taken:
+        return Haul([], draft.now, None if turned else due_in(draft.uow, topics), bool(turned))
+    return Haul(list(zip(taken, draft.payloads([job.id for job in taken]), strict=True)), draft.now)
+
+
+def due_in(uow: UnitOfWork, topics: Sequence[str]) -> float | None:
+    """Seconds until a job of these topics can be reserved, as far as time alone decides it; 0 if one can be now."""
+    soonest = None
+    for topic in topics:
+        state = uow.topics.state(topic)
+        if state is None or state.paused:
+            continue
+        for ordering in (Ordering.READY, Ordering.DELAYED, Ordering.RESERVED):
+            if state.now[ordering]:
+                for place in uow.topics.page(topic, ordering, None, 1):
+                    at = lifecycle.available_at(place, uow.now)
+                    if at is not None and (soonest is None or at < soonest):
+                        soonest = at
+    return None if soonest is None else max(0, soonest - uow.now.steady) / SECOND
+
+
+def retire(draft: Draft, topics: Sequence[str], n: int, limits: Limits) -> None:
+    """Delete up to 2n + 8 finished jobs of each topic whose retention is over, and Done ones beyond `limits.done`."""
+    for topic in topics:
+        state = draft.state(topic)
+        bound = 2 * n + 8
+        for ordering in FINISHED_ORDERINGS:
+            if bound > 0 and state.now[ordering]:
+                places = over(draft, topic, ordering, bound)
+                excess = min(bound, state.now[Ordering.DONE] - limits.done)
+                if ordering is Ordering.DONE and excess > len(places):
+                    places = draft.uow.topics.page(topic, ordering, None, excess)
+                draft.discard(places)
+                bound -= len(places)
+
+
+def over(draft: Draft, topic: str, ordering: Ordering, n: int) -> list[Place]:
+    """Up to n places of an ordering whose time has come."""
+    return draft.uow.topics.due(topic, ordering, lifecycle.due_rank(ordering, draft.now), n)
+
+
+def _turn_due(draft: Draft, topic: str, bound: int) -> int:
+    """Make up to `bound` jobs Ready whose lease is over (half of them at most) or whose time has come."""
+    turned = 0
+    for ordering, most in ((Ordering.RESERVED, bound // 2), (Ordering.DELAYED, bound)):
+        if not draft.state(topic).now[ordering]:
+            continue
+        places = over(draft, topic, ordering, most - turned if ordering is Ordering.DELAYED else most)
+        for job in draft.get([place.id for place in places if not draft.has_touched(place.id)]):
+            if job is not None and job.status is Status.RESERVED:
+                _expire(draft, job)
+            elif job is not None:
+                draft.change(job, lifecycle.due(job))
+        turned += len(places)
+    return turned
+
+
+def _expire(draft: Draft, job: Record) -> None:
+    after = lifecycle.expire(job, draft.now)
+    draft.change(job, after)
+    totals = draft.tally(job.topic).totals
+    totals[Total.EXPIRED] += 1
+    if after.finished_at:
+        totals[Total.DEAD] += 1
+
+
+def _take(draft: Draft, topic: str, n: int, lease: int | None) -> list[Record]:
+    now = draft.now
+    taken = []
+    waited = 0
+    for job in _ready(draft, topic, n):
+        held = lifecycle.reserve(job, now, lease)
+        draft.change(job, held)
+        waited += max(0, now.wall - job.run_at)
+        taken.append(held)
+    if taken:
+        tally = draft.tally(topic)
+        tally.totals[Total.RESERVED] += len(taken)
+        tally.totals[Total.WAIT] += waited
+        tally.reserved_at = now.wall
+    return taken
+
+
+def _ready(draft: Draft, topic: str, n: int) -> list[Record]:
+    """The n first Ready jobs, with those that this draft itself made Ready in their places."""
+    drafted = draft.drafted(topic, Status.READY)
+    left = draft.left_ready(topic)
+    if not draft.state(topic).now[Ordering.READY] and not drafted:
+        return []
+    places = draft.uow.topics.head(topic, n + left)
+    if drafted or left:
+        places = [place for place in places if not draft.has_touched(place.id)]
+        places = sorted(places + [lifecycle.place_of(job) for job in drafted])[:n]
+    return [job for job in draft.get([place.id for place in places]) if job is not None]

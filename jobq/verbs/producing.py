@@ -1,0 +1,94 @@
+"""Putting jobs into topics."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from jobq import lifecycle
+from jobq.draft import Draft
+from jobq.errors import DuplicateJob, TopicFull
+from jobq.model.options import Limits
+from jobq.model.records import Total
+from jobq.model.requests import Request
+from jobq.model.status import Ordering, Status
+
+
+def enqueue(draft: Draft, requests: Sequence[Request], limits: Limits) -> list[int]:
+    """Enqueue all requests and return their ids in order; for a request that kept or replaced a job, that job's id.
+
+    Raises DuplicateJob for a held unique key that the request does not keep or may not replace, and TopicFull.
+    """
+    if any(request.unique_key for request in requests):
+        ids = _enqueue_with_keys(draft, requests, limits)
+    else:
+        ids = _enqueue_new(draft, requests, limits)
+    return ids
+
+
+def _enqueue_new(draft: Draft, requests: Sequence[Request], limits: Limits) -> list[int]:
+    _check_depth(draft, Counter([request.topic for request in requests]), limits)
+    first = draft.uow.jobs.allocate(len(requests))
+    for job_id, request in enumerate(requests, first):
+        _add(draft, job_id, request)
+    return list(range(first, first + len(requests)))
+
+
+def _enqueue_with_keys(draft: Draft, requests: Sequence[Request], limits: Limits) -> list[int]:
+    keys = list({(r.topic, r.unique_key) for r in requests if r.unique_key})
+    holders = dict(zip(keys, draft.holders(keys), strict=True))
+    added: Counter[str] = Counter()
+    ids = []
+    for request in requests:
+        key = (request.topic, request.unique_key)
+        holder = holders.get(key)
+        if holder is None:
+            holder = holders[key] = draft.uow.jobs.allocate(1)
+            _add(draft, holder, request)
+            added[request.topic] += 1
+        elif request.on_duplicate != "keep":
+            _replace(draft, holder, request)
+        ids.append(holder)
+    _check_depth(draft, added, limits)
+    return ids
+
+
+def _add(draft: Draft, job_id: int, request: Request) -> None:
+    now = draft.now
+    draft.add(lifecycle.enqueue(job_id, request, now), request.payload)
+    tally = draft.tally(request.topic)
+    tally.totals[Total.ENQUEUED] += 1
+    tally.enqueued_at = now.wall
+
+
+def _replace(draft: Draft, holder: int, request: Request) -> None:
+    [job] = draft.get([holder])
+    if job is None:
+        raise DuplicateJob(f"unique key {request.unique_key!r} is held by job {holder}", job_id=holder)
+    if request.on_duplicate == "raise":
+        raise DuplicateJob(
+            f"unique key {request.unique_key!r} of topic {request.topic!r} is held by job {holder}, which is "
+            f"{job.status.value}: on_duplicate='keep' returns its id, 'replace' gives it the new payload",
+            job_id=holder,
+        )
+    if job.status is Status.RESERVED:
+        raise DuplicateJob(
+            f"unique key {request.unique_key!r} of topic {request.topic!r} is held by job {holder}, which is "
+            "reserved: only a waiting job can be replaced",
+            job_id=holder,
+        )
+    draft.change(job, lifecycle.replace(job, request, draft.now))
+    draft.replace_payload(holder, request.payload)
+
+
+def _check_depth(draft: Draft, added: Counter[str], limits: Limits) -> None:
+    if limits.depth is None:
+        return
+    for topic, count in added.items():
+        now = draft.state(topic).now
+        waiting = now[Ordering.READY] + now[Ordering.DELAYED]
+        if waiting + count > limits.depth:
+            raise TopicFull(
+                f"topic {topic!r} has {waiting} waiting jobs, and {count} more would pass its limit of {limits.depth}: "
+                "try again later, or raise Limits(depth=…)"
+            )

@@ -1,0 +1,79 @@
+"""What the holder of a reservation does with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from jobq import lifecycle
+from jobq.draft import Draft
+from jobq.model.options import Limits
+from jobq.model.records import Now, Record, Tally, Total
+from jobq.model.requests import Request
+from jobq.model.status import CancelReason, Status
+from jobq.verbs import producing
+
+
+class Settlement(NamedTuple):
+    """One reservation and what becomes of it.
+
+    change: from the Reserved record to the next. is_retry: whether it counts as a retry if the job lives on.
+    then: jobs to enqueue with it, if the reservation still stands.
+    """
+
+    job_id: int
+    attempt: int
+    change: Callable[[Record, Now], Record]
+    is_retry: bool = False
+    then: Sequence[Request] = ()
+
+
+def settle(draft: Draft, settlements: Sequence[Settlement], limits: Limits) -> tuple[list[int], list[int]]:
+    """Change every job whose reservation stands.
+
+    Returns the positions of those whose reservation is lost, and the ids that the others' `then` enqueued.
+    """
+    lost: list[int] = []
+    followers: list[Request] = []
+    now = draft.now
+    found = draft.get([settlement.job_id for settlement in settlements])
+    settled: set[int] = set()
+    for position, (settlement, job) in enumerate(zip(settlements, found, strict=True)):
+        if job is None or not lifecycle.is_held(job, settlement.attempt) or job.id in settled:
+            lost.append(position)
+            continue
+        after = settlement.change(job, now)
+        draft.change(job, after)
+        settled.add(job.id)
+        count(draft.tally(job.topic), job, after, settlement.is_retry)
+        followers += settlement.then
+    return lost, producing.enqueue(draft, followers, limits) if followers else []
+
+
+def extend(draft: Draft, holds: Sequence[tuple[int, int, int]]) -> tuple[list[int], list[Record]]:
+    """Renew reservations given as (job id, attempt, lease in nanoseconds).
+
+    Returns the positions of the lost ones, and the records of the others.
+    """
+    lost: list[int] = []
+    renewed: list[Record] = []
+    found = draft.get([job_id for job_id, _, _ in holds])
+    for position, ((_, attempt, lease), job) in enumerate(zip(holds, found, strict=True)):
+        if job is None or not lifecycle.is_held(job, attempt):
+            lost.append(position)
+            continue
+        renewed.append(lifecycle.extend(job, draft.now, lease))
+        draft.change(job, renewed[-1])
+    return lost, renewed
+
+
+def count(tally: Tally, before: Record, after: Record, is_retry: bool) -> None:
+    """Count a change of a job once: as done, canceled, dead or retried."""
+    totals = tally.totals
+    if after.status is Status.DONE:
+        totals[Total.DONE] += 1
+        totals[Total.RUN] += max(0, after.finished_at - before.reserved_at)
+    elif after.status is Status.CANCELED:
+        totals[Total.CANCELED if after.cancel_reason is CancelReason.REQUESTED else Total.DEAD] += 1
+    elif is_retry:
+        totals[Total.RETRIED] += 1

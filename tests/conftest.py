@@ -1,0 +1,69 @@
+"""Fixtures: a clock that stands still, and a service over each storage."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from jobq import JobService
+from jobq.repos import MemoryStorage, Storage
+from jobq.repos.lmdb import LmdbStorage
+from tests.clocks import ManualClock
+
+settings.register_profile("quick", max_examples=25, stateful_step_count=30, deadline=None, derandomize=True)
+settings.register_profile(
+    "deep",
+    max_examples=2_000,
+    stateful_step_count=80,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile(os.environ.get("JOBQ_HYPOTHESIS", "quick"))
+
+OpenStorage = Callable[[], Storage]
+OpenService = Callable[..., JobService]
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture(params=["memory", "lmdb"])
+def open_storage(request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock) -> Iterator[OpenStorage]:
+    """Open the storage under test; each call opens the same jobs again, as long as one is open or they are durable."""
+    opened: list[Storage] = []
+
+    def open_one() -> Storage:
+        storage: Storage
+        if request.param == "memory":
+            storage = MemoryStorage(f"test-{tmp_path.name}", clock=clock)
+        else:
+            storage = LmdbStorage(tmp_path / "jobs", sync="off", clock=clock)
+        opened.append(storage)
+        return storage
+
+    yield open_one
+    for storage in opened:
+        storage.close()
+
+
+@pytest.fixture
+def open_service(open_storage: OpenStorage) -> OpenService:
+    """Open a JobService over the storage under test, with the arguments of JobService."""
+
+    def open_one(**arguments: Any) -> JobService:
+        return JobService(open_storage(), **arguments)
+
+    return open_one
+
+
+@pytest.fixture
+def svc(open_service: OpenService) -> JobService:
+    """A JobService over the storage under test, with the default options."""
+    return open_service()
