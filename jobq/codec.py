@@ -1,28 +1,180 @@
 """Records to bytes and back, in one versioned format.
 
-A record is a fixed part (little-endian, see `_RECORD`) and a tail of texts, whose lengths stand in the fixed part. It
-names its policy by a number that the storage interns. Format 1; a byte of another version is refused.
+A record is a fixed part, little-endian, and a tail of texts whose lengths stand in the fixed part; its id is its key,
+and its policy a number that the storage interns. A place is a key that sorts as places do: the topic, a zero byte,
+and the big-endian rank. All of this is format 1.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from hashlib import blake2b
 from struct import Struct
-from struct import error as StructError
-from typing import NamedTuple
+from struct import error as struct_error
 
-from jobq.errors import StorageCorrupt, StorageVersion
+from jobq.errors import StorageCorrupt
 from jobq.model.records import Place, Policy, Record, TopicState
 from jobq.model.status import CancelReason, Ordering, Status
 
 FORMAT = 1
 
-_STATES: list[tuple[Status, CancelReason | None]] = [
+_STATES: tuple[tuple[Status, CancelReason | None], ...] = (
     (Status.READY, None),
     (Status.DELAYED, None),
     (Status.RESERVED, None),
     (Status.DONE, None),
-    *((Status.CANCELED, reason) for reason in CancelReason),
-]
-_STATE_CODES = {state: code for code, state in enumerate(_STATES)}
+    (Status.CANCELED, CancelReason.REQUESTED),
+    (Status.CANCELED, CancelReason.EXHAUSTED),
+    (Status.CANCELED, CancelReason.REJECTED),
+    (Status.CANCELED, CancelReason.UNHANDLED),
+)
+_CODES = {state: code for code, state in enumerate(_STATES)}
+
+# format, state, priority, policy | created_at, run_at, reserved_at, finished_at | generation, deadline
+# | attempt, retry_count, reset_count | lengths of topic, name, unique_key, note, last_error, result
+_RECORD = Struct("<BBhIqqqqIqIIIBBHHHI")
+_HEAD = _RECORD.size
+_STATE = Struct("<BB6q7q16s16s4q")
+_ID = Struct(">Q")
+_RANK = Struct(">IQQ")
+_MAJOR = 2**31
+_LONGEST_PLAIN_KEY = 256
+
+id_key = _ID.pack
+_NEW = tuple.__new__
+
+
+PolicyLookup = Callable[[int], Policy]
+"""Finds a policy by the number that a record names."""
+
+
+def id_of(key: bytes) -> int:
+    """The inverse of `id_key`."""
+    return int.from_bytes(key, "big")
+
+
+def encode_record(job: Record, policy: int, *, lean: bool = False) -> bytes:
+    """A record as bytes; `lean` leaves out note, last_error and result, to fit where there is no room."""
+    topic = job.topic.encode()
+    code = _CODES[job.status, job.cancel_reason]
+    if not (job.name or job.unique_key or job.note or job.last_error or job.result):
+        return (
+            _RECORD.pack(
+                FORMAT, code, job.priority, policy, job.created_at, job.run_at, job.reserved_at, job.finished_at,
+                job.generation, job.deadline, job.attempt, job.retry_count, job.reset_count,
+                len(topic), 0, 0, 0, 0, 0,
+            )
+            + topic
+        )  # fmt: skip
+    name, key = job.name.encode(), job.unique_key.encode()
+    note, error, result = (b"", b"", b"") if lean else (job.note.encode(), job.last_error.encode(), job.result)
+    head = _RECORD.pack(
+        FORMAT, code, job.priority, policy, job.created_at, job.run_at, job.reserved_at, job.finished_at,
+        job.generation, job.deadline, job.attempt, job.retry_count, job.reset_count,
+        len(topic), len(name), len(key), len(note), len(error), len(result),
+    )  # fmt: skip
+    return b"".join((head, topic, name, key, note, error, result))
+
+
+def decode_record(job_id: int, data: bytes, policy_of: PolicyLookup) -> Record:
+    """The record of these bytes; StorageCorrupt if they are none."""
+    try:
+        (
+            version, code, priority, policy, created_at, run_at, reserved_at, finished_at, generation, deadline,
+            attempt, retry_count, reset_count, *lengths,
+        ) = _RECORD.unpack_from(data)  # fmt: skip
+        if version != FORMAT:
+            raise ValueError(f"format {version} is unknown")
+        status, reason = _STATES[code]
+        end = _HEAD + lengths[0]
+        topic = str(data[_HEAD:end], "ascii")
+        if len(data) == end:
+            name = key = note = error = ""
+            result = b""
+        else:
+            name, key, note, error, result = _texts(data, end, lengths[1:])
+        return _NEW(
+            Record,
+            (
+                job_id, topic, priority, name, key, policy_of(policy), created_at, reset_count, status, reason,
+                run_at, reserved_at, generation, deadline, finished_at, attempt, retry_count, note, error, result,
+            ),
+        )  # fmt: skip
+    except (struct_error, ValueError, IndexError, KeyError) as problem:
+        raise StorageCorrupt(f"the record of job {job_id} cannot be read: {problem}") from problem
+
+
+def _texts(data: bytes, start: int, lengths: list[int]) -> tuple[str, str, str, str, bytes]:
+    parts = []
+    for length in lengths:
+        parts.append(data[start : start + length])
+        start += length
+    if start != len(data):
+        raise ValueError(f"{len(data)} bytes where {start} were announced")
+    name, key, note, error, result = parts
+    return name.decode(), key.decode(), note.decode(), error.decode(), result
+
+
+def encode_state(state: TopicState) -> bytes:
+    """The counters of a topic as bytes; the two sums of nanoseconds have 128 bits."""
+    *counts, wait, run = state.totals
+    return _STATE.pack(
+        FORMAT, state.paused, *state.now, *counts, wait.to_bytes(16, "little"), run.to_bytes(16, "little"),
+        state.first_enqueued_at, state.last_enqueued_at, state.first_reserved_at, state.last_reserved_at,
+    )  # fmt: skip
+
+
+def decode_state(topic: str, data: bytes) -> TopicState:
+    """The counters of these bytes; StorageCorrupt if they are none."""
+    try:
+        version, paused, *rest = _STATE.unpack(data)
+    except struct_error as problem:
+        raise StorageCorrupt(f"the counters of topic {topic!r} cannot be read: {problem}") from problem
+    if version != FORMAT:
+        raise StorageCorrupt(f"the counters of topic {topic!r} have the unknown format {version}")
+    wait, run = (int.from_bytes(sum_, "little") for sum_ in rest[13:15])
+    return TopicState(bool(paused), tuple(rest[:6]), (*rest[6:13], wait, run), *rest[15:])
+
+
+def encode_policy(policy: Policy) -> bytes:
+    """A policy as JSON: an object, so that a later format can add to it."""
+    return json.dumps(policy._asdict(), separators=(",", ":")).encode()
+
+
+def decode_policy(data: bytes) -> Policy:
+    """The policy of these bytes; StorageCorrupt if they are none."""
+    try:
+        return Policy(**json.loads(data))
+    except (ValueError, TypeError) as problem:
+        raise StorageCorrupt(f"a policy cannot be read: {problem}") from problem
+
+
+def topic_prefix(topic: str) -> bytes:
+    """What all keys of a topic begin with, and those of no other: a name has no zero byte."""
+    return topic.encode() + b"\0"
+
+
+def rank_suffix(major: int, minor: int, job_id: int) -> bytes:
+    """What a place's key ends with; sorts as (major, minor, id)."""
+    return _RANK.pack(major + _MAJOR, minor, job_id)
+
+
+def place_key(place: Place) -> bytes:
+    """The key of a place within its ordering."""
+    topic, _, major, minor, job_id = place
+    return topic.encode() + b"\0" + _RANK.pack(major + _MAJOR, minor, job_id)
+
+
+def place_at(topic: str, ordering: Ordering, key: bytes) -> Place:
+    """The inverse of `place_key`."""
+    major, minor, job_id = _RANK.unpack(key[-_RANK.size :])
+    return _NEW(Place, (topic, ordering, major - _MAJOR, minor, job_id))
+
+
+def unique_index_key(topic: str, unique_key: str) -> bytes:
+    """The key of a unique key: as it is, or hashed (BLAKE2b, 32 bytes) where it is long."""
+    raw = unique_key.encode()
+    if len(raw) > _LONGEST_PLAIN_KEY:
+        return topic_prefix(topic) + b"h" + blake2b(raw, digest_size=32).digest()
+    return topic_prefix(topic) + b"k" + raw

@@ -59,9 +59,7 @@ class Draft:
 
     def holders(self, keys: Sequence[tuple[str, str]]) -> list[int | None]:
         """Who holds these (topic, unique key) pairs as this draft leaves them."""
-        return [
-            self._keys.get(key, stored) for key, stored in zip(keys, self.uow.jobs.by_key(keys), strict=True)
-        ]
+        return [self._keys.get(key, stored) for key, stored in zip(keys, self.uow.jobs.by_key(keys), strict=True)]
 
     def state(self, topic: str) -> TopicState:
         """The topic's counters before this draft; all zero for a topic that is not."""

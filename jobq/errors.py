@@ -28,7 +28,7 @@ class InvalidStatus(JobqError):
 
 
 class LeaseLost(JobqError):
-    """The reservation is no longer this handle's: settled, canceled, or expired and reclaimed. `jobs` lists the handles."""
+    """The reservation is over: settled, canceled, or expired and reclaimed. `jobs` lists the handles."""
 
     def __init__(self, message: str, *, jobs: Sequence[Any] = ()) -> None:
         super().__init__(message)

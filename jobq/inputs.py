@@ -218,9 +218,7 @@ class Defaults:
             topic(name): _options(options, f"topic_defaults[{name!r}]")
             for name, options in (topic_defaults or {}).items()
         }
-        self._policies = {
-            name: policy_of(options) for name, options in {"": self._base, **self._by_topic}.items()
-        }
+        self._policies = {name: policy_of(options) for name, options in {"": self._base, **self._by_topic}.items()}
 
     def policy(self, name: str, options: JobOptions | None, overrides: Mapping[str, Any]) -> Policy:
         """The policy of a job: `options`, else the topic's, else the service's, with single fields overridden."""

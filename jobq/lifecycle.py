@@ -83,7 +83,7 @@ def _retention(job: Record) -> int | None:
     return job.policy.keep_canceled if ordering is Ordering.CANCELED else job.policy.keep_dead
 
 
-# -- transitions by request ----------------------------------------------------------------------------------------------
+# -- transitions by request --------------------------------------------------------------------------------------------
 
 
 def enqueue(job_id: int, request: Request, now: Now) -> Record:
@@ -146,7 +146,7 @@ def check_deletable(job: Record) -> None:
     _allow(job, "delete", DONE, CANCELED)
 
 
-# -- transitions by time -------------------------------------------------------------------------------------------------
+# -- transitions by time -----------------------------------------------------------------------------------------------
 
 
 def due(job: Record) -> Record:
@@ -163,7 +163,7 @@ def expire(job: Record, now: Now) -> Record:
     return _waiting(job, now, now.wall)._replace(retry_count=job.retry_count + 1)
 
 
-# -- transitions by the holder -------------------------------------------------------------------------------------------
+# -- transitions by the holder -----------------------------------------------------------------------------------------
 
 
 def is_held(job: Record | None, attempt: int) -> bool:
@@ -243,7 +243,7 @@ def backoff(policy: Policy, count: int, job_id: int) -> int:
     return wait
 
 
-# -- pieces ---------------------------------------------------------------------------------------------------------------
+# -- pieces ------------------------------------------------------------------------------------------------------------
 
 
 def _run_at(request: Request, now: Now) -> int:
@@ -263,9 +263,7 @@ def _is_exhausted(job: Record) -> bool:
 
 
 def _dead(job: Record, now: Now, reason: CancelReason, error: str) -> Record:
-    return job._replace(
-        status=CANCELED, cancel_reason=reason, deadline=0, finished_at=now.wall, last_error=error
-    )
+    return job._replace(status=CANCELED, cancel_reason=reason, deadline=0, finished_at=now.wall, last_error=error)
 
 
 def _allow(job: Record, verb: str, *statuses: Status) -> None:
@@ -278,5 +276,3 @@ def _refuse(job: Record, verb: str, statuses: tuple[Status, ...]) -> NoReturn:
     raise InvalidStatus(
         f"job {job.id} is {job.status.value}: {verb} needs it {allowed}", status=job.status, ids=[job.id]
     )
-
-

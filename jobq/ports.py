@@ -105,17 +105,22 @@ class UnitOfWork(Protocol):
     """What a body gets: the time, and both repositories of one transaction."""
 
     @property
-    def now(self) -> Now: ...
+    def now(self) -> Now:
+        """The time of the transaction, by the server's clock where there is a server."""
+
     @property
-    def jobs(self) -> JobRepository: ...
+    def jobs(self) -> JobRepository:
+        """What each job is."""
+
     @property
-    def topics(self) -> TopicRepository: ...
+    def topics(self) -> TopicRepository:
+        """Where each job waits."""
 
 
 class Watch(Protocol):
     """A listener for jobs to reserve."""
 
-    def wait(self, timeout: float) -> None:
+    def wait(self, timeout: float) -> object:
         """Return once there may be something to reserve, at the latest after `timeout` seconds."""
 
 
@@ -137,4 +142,3 @@ class Storage(Protocol):
 
     def close(self) -> None:
         """Let go of the storage and wake its watches; a second time does nothing."""
-

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, NoReturn, Self, TypeVar, Unpack
 
 from jobq import inputs
@@ -15,7 +16,6 @@ from jobq.draft import Draft, commit
 from jobq.errors import LeaseLost, ServiceClosed
 from jobq.job import Job, lost_message
 from jobq.model.options import JobOptions, Limits, OptionOverrides
-from jobq.model.records import Place
 from jobq.model.requests import UNSET, NewJob, OnDuplicate, PayloadLike
 from jobq.model.status import FINISHED_ORDERINGS, ORDERINGS_OF, CancelReason, Ordering, Status
 from jobq.model.times import SECOND, Seconds, instant, moment
@@ -349,9 +349,7 @@ class JobService:
         """
         instant_before = None if before is None else instant(before, "before")
         names = self.topics() if topic is None else [inputs.topic(topic)]
-        return sum(
-            self._prune(name, ordering, instant_before) for name in names for ordering in FINISHED_ORDERINGS
-        )
+        return sum(self._prune(name, ordering, instant_before) for name in names for ordering in FINISHED_ORDERINGS)
 
     def clear(self, topic: str) -> int:
         """Cancel the jobs that wait in a topic, in short transactions, and return how many."""
@@ -361,7 +359,7 @@ class JobService:
         cleared = 0
         while left > cleared:
             size = min(CHUNK, left - cleared)
-            count = self._commit(lambda draft, size=size: administering.clear(draft, name, size))
+            count = self._commit(partial(administering.clear, topic=name, n=size))
             cleared += count
             if count < size:
                 break
@@ -467,19 +465,15 @@ class JobService:
         return self._view(lambda uow: looking.find(uow, orderings, name, cursor, limit))
 
     def _prune(self, topic: str, ordering: Ordering, before: int | None) -> int:
-        pruned = 0
-        after: Place | None = None
-        while True:
+        pruned, after = 0, None
+        more = True
+        while more:
             if before is None:
-                count = self._commit(lambda draft: administering.prune_over(draft, topic, ordering, CHUNK))
+                count = self._commit(partial(administering.prune_over, topic=topic, ordering=ordering, n=CHUNK))
                 more = count == CHUNK
             else:
-                count, after = self._commit(
-                    lambda draft, after=after: administering.prune_before(
-                        draft, topic, ordering, before, after, CHUNK
-                    )
-                )
+                verb = partial(administering.prune_before, topic=topic, ordering=ordering, before=before, n=CHUNK)
+                count, after = self._commit(partial(verb, after=after))
                 more = after is not None
             pruned += count
-            if not more:
-                return pruned
+        return pruned

@@ -12,9 +12,7 @@ LONGEST_NAP = 1.0
 """Seconds after which a waiter looks at the clocks again, so that a step of the wall clock delays no job by more."""
 
 
-def wait_for_haul(
-    storage: Storage, topics: Sequence[str], attempt: Callable[[], Haul], timeout: int | None
-) -> Haul:
+def wait_for_haul(storage: Storage, topics: Sequence[str], attempt: Callable[[], Haul], timeout: int | None) -> Haul:
     """Repeat `attempt` until it takes something or `timeout` nanoseconds are over (None: for ever).
 
     Each attempt after the first is made under a watch that was begun before it, so that no job slips in between.

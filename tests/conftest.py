@@ -12,7 +12,6 @@ from hypothesis import HealthCheck, settings
 
 from jobq import JobService
 from jobq.repos import MemoryStorage, Storage
-from jobq.repos.lmdb import LmdbStorage
 from tests.clocks import ManualClock
 
 settings.register_profile("quick", max_examples=25, stateful_step_count=30, deadline=None, derandomize=True)
@@ -44,6 +43,8 @@ def open_storage(request: pytest.FixtureRequest, tmp_path: Path, clock: ManualCl
         if request.param == "memory":
             storage = MemoryStorage(f"test-{tmp_path.name}", clock=clock)
         else:
+            from jobq.repos.lmdb import LmdbStorage
+
             storage = LmdbStorage(tmp_path / "jobs", sync="off", clock=clock)
         opened.append(storage)
         return storage

@@ -9,10 +9,9 @@ from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 from jobq.model.options import JobOptions
-from jobq.model.records import Now, Place, Record, Total, TopicState, options_of
+from jobq.model.records import Now, Place, Record, TopicState, Total, options_of
 from jobq.model.status import ORDERINGS_OF, CancelReason, Status
 from jobq.model.times import SECOND, moment, moment_or_none
-
 
 J = TypeVar("J")
 

@@ -20,11 +20,12 @@ class Waiter:
         self.event = threading.Event()
         self.until = 0
 
-    def wait(self, timeout: float) -> None:
-        """Sleep until rung, at most `timeout` seconds, and be ready to be rung again."""
+    def wait(self, timeout: float) -> bool:
+        """Sleep until rung (True), at most `timeout` seconds, and be ready to be rung again."""
         self.until = self._clock.steady() + int(timeout * SECOND)
-        self._clock.wait(self.event, timeout)
+        rung = self._clock.wait(self.event, timeout)
         self.event.clear()
+        return rung
 
 
 class Bell:

@@ -1,1 +1,1 @@
-"""The verbs: functions of a draft, or of a unit of work where they only read. They know nothing of waiting or handles."""
+"""The verbs: functions of a draft, or of a unit of work where they only read; no waiting, no handles."""

@@ -41,9 +41,10 @@ def _enqueue_with_keys(draft: Draft, requests: Sequence[Request], limits: Limits
     ids = []
     for request in requests:
         key = (request.topic, request.unique_key)
-        holder = holders.get(key)
+        holder = holders.get(key) if request.unique_key else None
         if holder is None:
-            holder = holders[key] = draft.uow.jobs.allocate(1)
+            holder = draft.uow.jobs.allocate(1)
+            holders[key] = holder
             _add(draft, holder, request)
             added[request.topic] += 1
         elif request.on_duplicate != "keep":
