@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from jobq import lifecycle
 from jobq.model.records import Place, Record, Tally, TopicState
-from jobq.model.status import Status
+from jobq.model.status import WAITING, Ordering, Status
 from jobq.ports import Change, Move, Storage, UnitOfWork
 
 T = TypeVar("T")
@@ -76,6 +76,14 @@ class Draft:
     def left_ready(self, topic: str) -> int:
         """How many of the topic's stored Ready jobs this draft changed."""
         return sum(old.status is Status.READY and old.topic == topic for old, _ in self._changes.values())
+
+    def waiting(self, topic: str) -> int:
+        """How many of the topic's jobs wait, Ready or Delayed, as this draft leaves them."""
+        now = self.state(topic).now
+        before = [old for old, _ in self._changes.values()]
+        after = [*(new for _, new in self._changes.values() if new is not None), *self._fresh.values()]
+        came, went = (sum(r.topic == topic and r.status in WAITING for r in records) for records in (after, before))
+        return now[Ordering.READY] + now[Ordering.DELAYED] + came - went
 
     def has_touched(self, job_id: int) -> bool:
         """Whether this draft changed the job."""

@@ -35,6 +35,7 @@ class Ordering(IntEnum):
     DEAD = 5
 
 
+WAITING = (Status.READY, Status.DELAYED)
 FINISHED = (Status.DONE, Status.CANCELED)
 FINISHED_ORDERINGS = (Ordering.DONE, Ordering.CANCELED, Ordering.DEAD)
 

@@ -30,7 +30,7 @@ def seconds(value: Seconds, what: str, *, above_zero: bool = False) -> int | flo
     number = value.total_seconds() if isinstance(value, timedelta) else value
     if isinstance(number, float) and not math.isfinite(number):
         raise ValueError(f"{what} must be a finite number of seconds, not {number}")
-    if number < 0 or (above_zero and number == 0):
+    if number < 0 or (above_zero and nanoseconds(number) == 0):
         raise ValueError(f"{what} must be {'above 0' if above_zero else '0 or more'} seconds, not {number}")
     if number > LONGEST:
         raise ValueError(f"{what} must be at most {LONGEST} seconds (100 years), not {number}")
@@ -38,8 +38,8 @@ def seconds(value: Seconds, what: str, *, above_zero: bool = False) -> int | flo
 
 
 def nanoseconds(number: int | float) -> int:
-    """Turn checked seconds into nanoseconds, exactly where they are whole."""
-    return int(number * SECOND)
+    """Turn checked seconds into nanoseconds, to the nearest: 2.3 * SECOND falls just short of what was meant."""
+    return round(number * SECOND)
 
 
 def duration(value: Seconds, what: str, *, above_zero: bool = False) -> int:

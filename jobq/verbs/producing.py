@@ -11,7 +11,7 @@ from jobq.errors import DuplicateJob, TopicFull
 from jobq.model.options import Limits
 from jobq.model.records import Total
 from jobq.model.requests import Request
-from jobq.model.status import Ordering, Status
+from jobq.model.status import Status
 
 
 def enqueue(draft: Draft, requests: Sequence[Request], limits: Limits) -> list[int]:
@@ -27,10 +27,10 @@ def enqueue(draft: Draft, requests: Sequence[Request], limits: Limits) -> list[i
 
 
 def _enqueue_new(draft: Draft, requests: Sequence[Request], limits: Limits) -> list[int]:
-    _check_depth(draft, Counter([request.topic for request in requests]), limits)
     first = draft.uow.jobs.allocate(len(requests))
     for job_id, request in enumerate(requests, first):
         _add(draft, job_id, request)
+    _check_depth(draft, Counter([request.topic for request in requests]), limits)
     return list(range(first, first + len(requests)))
 
 
@@ -43,8 +43,7 @@ def _enqueue_with_keys(draft: Draft, requests: Sequence[Request], limits: Limits
         key = (request.topic, request.unique_key)
         holder = holders.get(key) if request.unique_key else None
         if holder is None:
-            holder = draft.uow.jobs.allocate(1)
-            holders[key] = holder
+            holder = holders[key] = draft.uow.jobs.allocate(1)
             _add(draft, holder, request)
             added[request.topic] += 1
         elif request.on_duplicate != "keep":
@@ -86,8 +85,7 @@ def _check_depth(draft: Draft, added: Counter[str], limits: Limits) -> None:
     if limits.depth is None:
         return
     for topic, count in added.items():
-        now = draft.state(topic).now
-        waiting = now[Ordering.READY] + now[Ordering.DELAYED]
+        waiting = draft.waiting(topic) - count
         if waiting + count > limits.depth:
             raise TopicFull(
                 f"topic {topic!r} has {waiting} waiting jobs, and {count} more would pass its limit of {limits.depth}: "

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import lmdb
 
 from jobq.errors import ConfigError, ServiceClosed
+from jobq.model.records import TopicState
 from jobq.model.status import Ordering
 from jobq.ports import Clock
 from jobq.repos.lmdb import directory
@@ -49,6 +50,7 @@ class Environment:
         self.users = 1
         self.clock = clock
         self.bell = Bell(clock)
+        self.states: dict[str, tuple[bytes, TopicState]] = {}
         self.writing = threading.Lock()
         self._readers = threading.Condition(threading.Lock())
         self._reading = 0

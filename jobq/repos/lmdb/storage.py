@@ -38,7 +38,7 @@ class LmdbUnit:
         clock = environment.clock
         self.now = Now(clock.wall(), clock.steady(), environment.properties.generation)
         self.jobs = LmdbJobs(txn, environment.dbs, environment.policies)
-        self.topics = LmdbTopics(txn, environment.dbs)
+        self.topics = LmdbTopics(txn, environment.dbs, environment.states)
 
 
 class LmdbStorage:

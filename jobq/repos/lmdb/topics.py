@@ -14,14 +14,17 @@ from jobq.ports import Move
 from jobq.repos.lmdb.environment import Databases
 
 _LAST_ID = 2**64 - 1
+KnownStates = dict[str, tuple[bytes, TopicState]]
+"""Counters and the bytes they were read from: where the bytes are still the same, they need no decoding (7 µs)."""
 
 
 class LmdbTopics:
     """The TopicRepository of one transaction: reads it, remembers what to write."""
 
-    def __init__(self, txn: lmdb.Transaction[bytes], dbs: Databases) -> None:
+    def __init__(self, txn: lmdb.Transaction[bytes], dbs: Databases, known: KnownStates) -> None:
         self._txn = txn
         self._dbs = dbs
+        self._known = known
         self._states: dict[str, TopicState] = {}
         self.moves: list[Move] = []
         self.resumed: list[str] = []
@@ -34,7 +37,12 @@ class LmdbTopics:
     def state(self, topic: str) -> TopicState | None:
         """See TopicRepository."""
         data = self._txn.get(topic.encode(), db=self._dbs.topics)
-        return None if data is None else codec.decode_state(topic, data)
+        if data is None:
+            return None
+        known = self._known.get(topic)
+        if known is None or known[0] != data:
+            known = self._known[topic] = (data, codec.decode_state(topic, data))
+        return known[1]
 
     def head(self, topic: str, n: int) -> list[Place]:
         """See TopicRepository."""
@@ -101,5 +109,8 @@ class LmdbTopics:
         for topic, state in self._states.items():
             if state.is_gone():
                 delete(topic.encode(), db=self._dbs.topics)
+                self._known.pop(topic, None)
             else:
-                put(topic.encode(), codec.encode_state(state), db=self._dbs.topics)
+                data = codec.encode_state(state)
+                put(topic.encode(), data, db=self._dbs.topics)
+                self._known[topic] = (data, state)

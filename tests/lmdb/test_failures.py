@@ -1,0 +1,86 @@
+"""Writes that fail, and records that cannot be read."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import lmdb
+import pytest
+
+import jobq
+from jobq import NewJob, StorageCorrupt, StorageError
+from jobq.codec import id_key
+from jobq.repos.lmdb import LmdbStorage
+from tests.clocks import PATIENCE
+from tests.invariants import check_invariants
+
+FAILING_WRITE = """
+import resource, sys, jobq
+svc = jobq.open(sys.argv[1])
+kept = [svc.enqueue("mail", payload=b"x" * 1000) for _ in range(20)]
+soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, hard))
+try:
+    while True:
+        kept.append(svc.enqueue("mail", payload=b"x" * 10_000))
+except jobq.StorageError as problem:
+    print(type(problem).__name__, type(problem.__cause__).__module__)
+resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+kept.append(svc.enqueue("mail", payload=b"later"))
+print(svc.stats("mail").enqueued == len(kept), svc.payload(kept[-1]))
+"""
+
+
+@pytest.mark.parametrize("sync", ["full", "off"])
+def test_a_write_that_fails_loses_itself_alone(tmp_path: Path, sync: str) -> None:
+    url = f"lmdb://{tmp_path}/jobs?sync={sync}"
+    done = subprocess.run([sys.executable, "-c", FAILING_WRITE, url], capture_output=True, text=True, timeout=PATIENCE)
+    assert (done.stdout, done.stderr) == ("StorageError lmdb\nTrue b'later'\n", "")
+    storage = LmdbStorage(tmp_path / "jobs")
+    check_invariants(storage)
+    storage.close()
+
+
+def test_a_commit_of_unknown_outcome_opens_the_environment_anew(tmp_path: Path) -> None:
+    """LMDB refuses all work on an environment whose commit failed, until it is opened again."""
+    storage = LmdbStorage(tmp_path / "jobs", sync="off")
+    svc = jobq.JobService(storage)
+    svc.enqueue("mail", payload="before")
+    storage._environment.note_failure()
+    before = storage._environment.env
+    assert svc.payload(1) == b"before"
+    assert svc.enqueue("mail", payload="after") == 2
+    assert storage._environment.env is not before
+    assert [job.text for job in svc.reserve("mail", 5)] == ["before", "after"]
+    svc.close()
+
+
+def test_an_error_of_lmdb_in_a_body_is_translated_and_leaves_nothing(tmp_path: Path) -> None:
+    storage = LmdbStorage(tmp_path / "jobs", sync="off")
+    svc = jobq.JobService(storage)
+
+    def body(uow: jobq.repos.UnitOfWork) -> None:
+        uow.topics.pause("mail", True)
+        raise lmdb.BadTxnError("nobody knows why")
+
+    with pytest.raises(StorageError, match="nobody knows why") as caught:
+        storage.transact(body)
+    assert isinstance(caught.value.__cause__, lmdb.BadTxnError)
+    assert svc.topics() == []
+    svc.close()
+
+
+@pytest.mark.parametrize("damage", [b"", b"\x07", b"\x01" * 30, b"\x02" * 200, b"\x01\xff" + b"\0" * 76])
+def test_a_record_that_cannot_be_read_is_said_to_be(tmp_path: Path, damage: bytes) -> None:
+    storage = LmdbStorage(tmp_path / "jobs", sync="off")
+    svc = jobq.JobService(storage)
+    svc.enqueue_many([NewJob("mail"), NewJob("mail")])
+    environment = storage._environment
+    with environment.env.begin(write=True) as txn:
+        txn.put(id_key(1), damage, db=environment.dbs.jobs)
+    with pytest.raises(StorageCorrupt, match="the record of job 1 cannot be read"):
+        svc.get(1)
+    assert svc.get(2).status == "ready"
+    svc.close()
