@@ -70,6 +70,8 @@ class Draft:
 
     def drafted(self, topic: str, status: Status) -> list[Record]:
         """The topic's jobs that this draft brought into a status."""
+        if not self._changes and not self._fresh:
+            return []
         changed = (new for _, new in self._changes.values() if new is not None)
         return [r for r in (*changed, *self._fresh.values()) if r.topic == topic and r.status is status]
 

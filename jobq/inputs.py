@@ -16,7 +16,7 @@ from jobq.errors import ConfigError, InvalidTopic, PayloadTooLarge
 from jobq.model.options import JobOptions, Limits, with_overrides
 from jobq.model.records import Policy, policy_of
 from jobq.model.requests import UNSET, NewJob, Request
-from jobq.model.status import CancelReason, Status
+from jobq.model.status import CancelReason, Status, StatusLike
 from jobq.model.times import Seconds, duration, instant
 from jobq.outcomes import ERROR_LENGTH, describe
 
@@ -139,7 +139,7 @@ def reason(value: CancelReason) -> CancelReason:
     return CancelReason(value)
 
 
-def status(value: Status | str) -> Status:
+def status(value: StatusLike) -> Status:
     """A status, or its name."""
     try:
         return Status(value)

@@ -17,12 +17,13 @@ from jobq.errors import LeaseLost, ServiceClosed
 from jobq.job import Job, lost_message
 from jobq.model.options import JobOptions, Limits, OptionOverrides
 from jobq.model.requests import UNSET, NewJob, OnDuplicate, PayloadLike
-from jobq.model.status import FINISHED_ORDERINGS, ORDERINGS_OF, CancelReason, Ordering, Status
+from jobq.model.status import FINISHED_ORDERINGS, ORDERINGS_OF, CancelReason, Ordering, Status, StatusLike
 from jobq.model.times import SECOND, Seconds, instant, moment
 from jobq.model.views import Exchange, JobInfo, TopicStats, wall_deadline
 from jobq.outcomes import Done, Outcome, Reject, Release, Retry
 from jobq.ports import Storage, UnitOfWork
 from jobq.settlements import meaning
+from jobq.sweeping import Sweeper
 from jobq.verbs import administering, consuming, looking, producing, settling
 from jobq.verbs.consuming import Haul
 from jobq.verbs.settling import Settlement
@@ -52,6 +53,7 @@ class JobService:
         self._defaults = inputs.Defaults(defaults, topic_defaults)
         self._limits = inputs.limits(limits)
         self._storage = storage
+        self._sweeper = Sweeper(storage, self._limits)
         self._closed = False
 
     def __repr__(self) -> str:
@@ -139,7 +141,7 @@ class JobService:
         """
         names, patience, held = inputs.topics(topics), inputs.timeout(timeout), inputs.lease(lease)
         attempt = self._attempt(names, inputs.whole(n, "n", least=1, most=self._limits.batch), held)
-        return self._jobs(wait_for_haul(self._storage, names, attempt, patience), held)
+        return self._jobs(self._wait(names, attempt, patience), held)
 
     def jobs(
         self,
@@ -250,7 +252,7 @@ class JobService:
         haul, ids, lost = self._commit(everything)
         gone = self._mark_settled(handles, lost)
         if names and not haul.taken and (patience != 0 or haul.again):
-            haul = wait_for_haul(self._storage, names, self._attempt(names, n, held), patience)
+            haul = self._wait(names, self._attempt(names, n, held), patience)
         return Exchange(self._jobs(haul, held), ids, gone)
 
     # -- looking
@@ -276,7 +278,7 @@ class JobService:
         return self._view(lambda uow: uow.jobs.by_key([key])[0])
 
     def find(
-        self, status: Status, *, topic: str | None = None, after: JobInfo | None = None, limit: int = 100
+        self, status: StatusLike, *, topic: str | None = None, after: JobInfo | None = None, limit: int = 100
     ) -> list[JobInfo]:
         """Up to `limit` jobs of a status, by topic and within it in the order of their places.
 
@@ -446,6 +448,9 @@ class JobService:
             return consuming.reserve(draft, topics, n, lease)
 
         return lambda: self._commit(verb)
+
+    def _wait(self, topics: Sequence[str], attempt: Callable[[], Haul], timeout: int | None) -> Haul:
+        return wait_for_haul(self._storage, topics, attempt, timeout, self._sweeper.sweep_if_due)
 
     def _jobs(self, haul: Haul, lease: int | None) -> list[Job]:
         now = haul.now

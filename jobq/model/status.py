@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum, StrEnum
+from typing import Literal
 
 
 class Status(StrEnum):
@@ -13,6 +14,10 @@ class Status(StrEnum):
     RESERVED = "reserved"
     DONE = "done"
     CANCELED = "canceled"
+
+
+StatusLike = Status | Literal["ready", "delayed", "reserved", "done", "canceled"]
+"""A status, or what it is equal to."""
 
 
 class CancelReason(StrEnum):

@@ -20,11 +20,16 @@ class Waiter:
         self.event = threading.Event()
         self.until = 0
 
-    def wait(self, timeout: float) -> bool:
-        """Sleep until rung (True), at most `timeout` seconds, and be ready to be rung again."""
+    def wait(self, timeout: float) -> None:
+        """Sleep until rung, at most `timeout` seconds."""
         self.until = self._clock.steady() + int(timeout * SECOND)
+        self.nap(timeout)
+
+    def nap(self, timeout: float) -> bool:
+        """Sleep for a part of the time up to `until`; says whether it was rung, and is ready to be rung again."""
         rung = self._clock.wait(self.event, timeout)
-        self.event.clear()
+        if rung:
+            self.event.clear()
         return rung
 
 

@@ -13,6 +13,9 @@ from jobq.model.status import FINISHED_ORDERINGS, Ordering, Status
 from jobq.model.times import SECOND
 from jobq.ports import UnitOfWork
 
+SWEPT = 1_000
+"""Jobs whose time is over that one sweep of a topic sees to."""
+
 
 class Haul(NamedTuple):
     """What one attempt to reserve gave.
@@ -72,6 +75,24 @@ def retire(draft: Draft, topics: Sequence[str], n: int, limits: Limits) -> None:
                     places = draft.uow.topics.page(topic, ordering, None, excess)
                 draft.discard(places)
                 bound -= len(places)
+
+
+def overdue(uow: UnitOfWork, topics: Sequence[str]) -> list[str]:
+    """Those of the topics that hold a lease or a finished job whose time is over."""
+
+    def is_overdue(topic: str) -> bool:
+        return any(
+            uow.topics.due(topic, ordering, lifecycle.due_rank(ordering, uow.now), 1)
+            for ordering in (Ordering.RESERVED, *FINISHED_ORDERINGS)
+        )
+
+    return [topic for topic in topics if is_overdue(topic)]
+
+
+def sweep(draft: Draft, topic: str, limits: Limits) -> None:
+    """Do for a topic, within bounds, what reserving from it would: see to its leases, delays and retention."""
+    retire(draft, [topic], SWEPT, limits)
+    _turn_due(draft, topic, SWEPT)
 
 
 def over(draft: Draft, topic: str, ordering: Ordering, n: int) -> list[Place]:

@@ -20,17 +20,16 @@ def enqueue(draft: Draft, requests: Sequence[Request], limits: Limits) -> list[i
     Raises DuplicateJob for a held unique key that the request does not keep or may not replace, and TopicFull.
     """
     if any(request.unique_key for request in requests):
-        ids = _enqueue_with_keys(draft, requests, limits)
-    else:
-        ids = _enqueue_new(draft, requests, limits)
-    return ids
+        return _enqueue_with_keys(draft, requests, limits)
+    return _enqueue_new(draft, requests, limits)
 
 
 def _enqueue_new(draft: Draft, requests: Sequence[Request], limits: Limits) -> list[int]:
     first = draft.uow.jobs.allocate(len(requests))
     for job_id, request in enumerate(requests, first):
         _add(draft, job_id, request)
-    _check_depth(draft, Counter([request.topic for request in requests]), limits)
+    if limits.depth is not None:
+        _check_depth(draft, Counter([request.topic for request in requests]), limits.depth)
     return list(range(first, first + len(requests)))
 
 
@@ -49,7 +48,8 @@ def _enqueue_with_keys(draft: Draft, requests: Sequence[Request], limits: Limits
         elif request.on_duplicate != "keep":
             _replace(draft, holder, request)
         ids.append(holder)
-    _check_depth(draft, added, limits)
+    if limits.depth is not None:
+        _check_depth(draft, added, limits.depth)
     return ids
 
 
@@ -81,13 +81,11 @@ def _replace(draft: Draft, holder: int, request: Request) -> None:
     draft.replace_payload(holder, request.payload)
 
 
-def _check_depth(draft: Draft, added: Counter[str], limits: Limits) -> None:
-    if limits.depth is None:
-        return
+def _check_depth(draft: Draft, added: Counter[str], depth: int) -> None:
     for topic, count in added.items():
         waiting = draft.waiting(topic) - count
-        if waiting + count > limits.depth:
+        if waiting + count > depth:
             raise TopicFull(
-                f"topic {topic!r} has {waiting} waiting jobs, and {count} more would pass its limit of {limits.depth}: "
+                f"topic {topic!r} has {waiting} waiting jobs, and {count} more would pass its limit of {depth}: "
                 "try again later, or raise Limits(depth=…)"
             )

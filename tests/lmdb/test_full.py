@@ -28,12 +28,14 @@ def storage(tmp_path: Path, clock: ManualClock) -> Iterator[LmdbStorage]:
 def fill(svc: JobService) -> list[int]:
     """Enqueue until it is refused."""
     ids: list[int] = []
-    while True:
-        try:
+
+    def enqueue_for_ever() -> None:
+        while True:
             ids.append(svc.enqueue("mail", payload=PAYLOAD))
-        except StorageFull as refusal:
-            assert "has reached its max_size of 1048576 bytes: finish or delete jobs" in str(refusal)
-            return ids
+
+    with pytest.raises(StorageFull, match="has reached its max_size of 1048576 bytes: finish or delete jobs"):
+        enqueue_for_ever()
+    return ids
 
 
 def test_a_full_queue_refuses_jobs_and_changes_nothing(storage: LmdbStorage) -> None:

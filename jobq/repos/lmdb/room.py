@@ -10,6 +10,7 @@ from jobq.errors import StorageFull
 from jobq.repos.lmdb.environment import Databases, Environment
 
 SMALLEST_RESERVE = 2**20
+"""Bytes of the disk that are kept for settling jobs at the least; more for a large file."""
 
 
 class Room:
@@ -17,36 +18,34 @@ class Room:
 
     def __init__(self, environment: Environment) -> None:
         self._environment = environment
+        self._page_size = environment.env.stat()["psize"]
+        self._most_pages = environment.properties.max_size // self._page_size
         self._pages_with_disk = 0
 
     def check(self, txn: lmdb.Transaction[bytes]) -> None:
         """Raise StorageFull if max_size is reached, or the disk has less left than settling jobs may need."""
-        if self.is_over(txn):
+        pages = self._high_water()
+        if pages >= self._most_pages and used_pages(txn, self._environment.dbs) >= self._most_pages:
             size = self._environment.properties.max_size
             raise StorageFull(
                 f"{self._environment.path} has reached its max_size of {size} bytes: finish or delete jobs, "
                 "or close it everywhere and open it with a larger max_size"
             )
-        self._check_disk()
+        # Only a file that grows takes from the disk, so a disk that was found roomy is looked at again only then.
+        if pages > self._pages_with_disk:
+            self._check_disk(pages)
 
     def is_over(self, txn: lmdb.Transaction[bytes]) -> bool:
         """Whether the pages in use come to max_size."""
-        limit = self._environment.properties.max_size // _page_size(txn, self._environment.dbs)
-        # The file's high-water mark, which costs little to read, is never below the pages in use.
-        if self._high_water() < limit:
-            return False
-        return used_pages(txn, self._environment.dbs) >= limit
+        return self._high_water() >= self._most_pages and used_pages(txn, self._environment.dbs) >= self._most_pages
 
     def _high_water(self) -> int:
+        # Costs little to read, and is never below the pages in use: most files stay below their limit with it.
         return self._environment.env.info()["last_pgno"] + 1
 
-    def _check_disk(self) -> None:
-        # Only a file that grows takes from the disk, so a disk that was found roomy is looked at again only then.
-        pages = self._high_water()
-        if pages <= self._pages_with_disk:
-            return
+    def _check_disk(self, pages: int) -> None:
         disk = os.statvfs(self._environment.path)
-        left, reserve = disk.f_bavail * disk.f_frsize, max(SMALLEST_RESERVE, pages * 4096 // 4)
+        left, reserve = disk.f_bavail * disk.f_frsize, max(SMALLEST_RESERVE, pages * self._page_size // 4)
         if left < reserve:
             raise StorageFull(
                 f"the disk of {self._environment.path} has {left} bytes left, and {reserve} are kept for settling "
@@ -59,7 +58,3 @@ def used_pages(txn: lmdb.Transaction[bytes], dbs: Databases) -> int:
     """The pages that the databases hold, those of free lists and the root aside."""
     stats = [txn.stat(db) for db in (*dbs[:-1], *dbs.orderings)]
     return sum(stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"] for stat in stats)
-
-
-def _page_size(txn: lmdb.Transaction[bytes], dbs: Databases) -> int:
-    return txn.stat(dbs.meta)["psize"]

@@ -162,9 +162,9 @@ class LmdbWatch:
     def wait(self, timeout: float) -> None:
         """See Watch."""
         clock = self._environment.clock
-        end = clock.steady() + int(timeout * SECOND)
+        end = self._waiter.until = clock.steady() + int(timeout * SECOND)
         while (left := end - clock.steady()) > 0:
-            if self._waiter.wait(min(left / SECOND, POLL)):
+            if self._waiter.nap(min(left / SECOND, POLL)):
                 break
             if self._environment.last_change() != self._seen:
                 break
