@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from jobq.errors import ConfigError, InvalidTopic, PayloadTooLarge
 from jobq.model.options import JobOptions, Limits, with_overrides
@@ -19,6 +19,8 @@ from jobq.model.requests import UNSET, NewJob, Request
 from jobq.model.status import CancelReason, Status, StatusLike
 from jobq.model.times import Seconds, duration, instant
 from jobq.outcomes import ERROR_LENGTH, describe
+
+T = TypeVar("T")
 
 DEFAULT_TOPIC = "default"
 NAME_BYTES = 255
@@ -85,10 +87,13 @@ def text(value: str, what: str, *, most: int) -> str:
 
 def unique_key(value: str | None) -> str:
     """A unique key, "" for none."""
-    if value is None:
-        return ""
+    return "" if value is None else key(value)
+
+
+def key(value: str) -> str:
+    """A unique key that there is."""
     if value == "":
-        raise ValueError("unique_key must not be empty: leave it out, or use None for none")
+        raise ValueError("unique_key must not be empty: it is 1 to 4096 bytes in UTF-8, or left out")
     return text(value, "unique_key", most=KEY_BYTES)
 
 
@@ -107,6 +112,13 @@ def job_ids(value: int | Iterable[int], limits: Limits) -> list[int]:
         ids = [job_id(value)]  # type: ignore[arg-type]  # refused there if it is no int
     check_batch(len(ids), limits)
     return ids
+
+
+def several(value: Iterable[T], what: str) -> list[T]:
+    """The items of an iterable; `what` says what they must be if it is none."""
+    if not isinstance(value, Iterable):
+        raise TypeError(f"{what}, not {type(value).__name__}")
+    return list(value)
 
 
 def check_batch(size: int, limits: Limits) -> None:
@@ -214,6 +226,10 @@ class Defaults:
 
     def __init__(self, defaults: JobOptions | None, topic_defaults: Mapping[str, JobOptions] | None) -> None:
         self._base = _options(defaults, "defaults") if defaults is not None else JobOptions()
+        if not isinstance(topic_defaults, Mapping | None):
+            raise TypeError(
+                f"topic_defaults must be a mapping of topics to JobOptions(…), not {type(topic_defaults).__name__}"
+            )
         self._by_topic = {
             topic(name): _options(options, f"topic_defaults[{name!r}]")
             for name, options in (topic_defaults or {}).items()
@@ -249,9 +265,10 @@ def requests(jobs: NewJob | Iterable[NewJob], defaults: Defaults, limits: Limits
     """One NewJob or several, checked, alone and together."""
     checked = []
     size = 0
-    for job in (jobs,) if isinstance(jobs, NewJob) else jobs:
+    what = "jobs to enqueue must be NewJob(topic, priority, payload, …)"
+    for job in (jobs,) if isinstance(jobs, NewJob) else several(jobs, what):
         if not isinstance(job, NewJob):
-            raise TypeError(f"jobs to enqueue must be NewJob(topic, priority, payload, …), not {type(job).__name__}")
+            raise TypeError(f"{what}, not {type(job).__name__}")
         checked.append(request(job, defaults, limits))
         size += len(checked[-1].payload)
     check_batch(len(checked), limits)

@@ -274,7 +274,7 @@ class JobService:
 
     def lookup(self, topic: str, unique_key: str) -> int | None:
         """The id of the unfinished job of a topic that holds a unique key; None if none does."""
-        key = (inputs.topic(topic), inputs.unique_key(unique_key))
+        key = (inputs.topic(topic), inputs.key(unique_key))
         return self._view(lambda uow: uow.jobs.by_key([key])[0])
 
     def find(
@@ -392,12 +392,14 @@ class JobService:
             raise ServiceClosed("this JobService was closed: open another one with jobq.open(url)")
 
     def _handles(self, jobs: Job | Iterable[Job]) -> list[Job]:
-        handles = [jobs] if isinstance(jobs, Job) else list(dict.fromkeys(jobs))
+        what = "this verb takes jobs that reserve() returned"
+        handles = [jobs] if isinstance(jobs, Job) else inputs.several(jobs, what)
         for job in handles:
             if not isinstance(job, Job):
-                raise TypeError(f"this verb takes jobs that reserve() returned, not {type(job).__name__}")
+                raise TypeError(f"{what}, not {type(job).__name__}")
             if job._service is not self and not self._shares_storage(job._service):
                 raise ValueError(f"{job!r} was reserved from another queue than {self!r}: use its own verbs")
+        handles = list(dict.fromkeys(handles))
         inputs.check_batch(len(handles), self._limits)
         return handles
 
@@ -429,10 +431,11 @@ class JobService:
             raise LeaseLost(lost_message(lost), jobs=lost)
 
     def _settlements(self, outcomes: Iterable[tuple[Job, Outcome]]) -> tuple[list[Settlement], list[Job]]:
-        pairs = list(outcomes)
+        what = "outcomes must be pairs of a job and Done, Retry, Release, Reject or Cancel"
+        pairs = inputs.several(outcomes, what)
         for pair in pairs:
             if not (isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[1], Outcome)):
-                raise TypeError("outcomes must be pairs of a job and Done, Retry, Release, Reject or Cancel")
+                raise TypeError(f"{what}, not {type(pair).__name__}")
         handles = self._handles(job for job, _ in pairs)
         if len(handles) != len(pairs):
             raise ValueError("outcomes must name each job once")

@@ -13,7 +13,7 @@ from jobq.ports import Clock, Move
 
 
 class Waiter:
-    """One waiting thread: an event, and the steady time up to which it means to sleep."""
+    """One waiting thread: an event, and the steady time up to which it means to sleep; 0 while it does not."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -24,6 +24,7 @@ class Waiter:
         """Sleep until rung, at most `timeout` seconds."""
         self.until = self._clock.steady() + int(timeout * SECOND)
         self.nap(timeout)
+        self.until = 0
 
     def nap(self, timeout: float) -> bool:
         """Sleep for a part of the time up to `until`; says whether it was rung, and is ready to be rung again."""
@@ -69,7 +70,7 @@ class Bell:
         with self._lock:
             for topic, at in soonest.items():
                 for waiter in self._waiters.get(topic, ()):
-                    # A waiter that has not begun to sleep (until is 0) may have looked before the commit.
+                    # A waiter that is not asleep may have looked before the commit.
                     if not waiter.until or at < waiter.until:
                         waiter.event.set()
 

@@ -168,4 +168,5 @@ class LmdbWatch:
                 break
             if self._environment.last_change() != self._seen:
                 break
+        self._waiter.until = 0
         self._seen = self._environment.last_change()
