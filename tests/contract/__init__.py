@@ -1,0 +1,1 @@
+"""What every storage must do, through the public names alone."""

@@ -1,0 +1,410 @@
+"""The example that does real work, with real processes, which are killed."""
+
+from __future__ import annotations
+
+import os
+import runpy
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+import jobq
+from jobq import JobService, Status
+from tests.clocks import PATIENCE
+
+SCRIPT = Path(__file__).parent.parent / "examples" / "hash_tree.py"
+
+
+class Bench:
+    """A tree, a queue and a manifest, and the command over them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.tree = folder / "tree"
+        self.queue = folder / "queue"
+        self.manifest = folder / "manifest"
+        self.parameters = ""
+        self.running: list[subprocess.Popen[str]] = []
+        self.tree.mkdir()
+
+    @property
+    def url(self) -> str:
+        return f"lmdb:{self.queue}?sync=off{self.parameters}"
+
+    def start(self, *more: str) -> subprocess.Popen[str]:
+        """Begin the command, as a terminal would: in a process group of its own."""
+        command = [sys.executable, str(SCRIPT), str(self.tree), "--queue", self.url, "--processes", "2"]
+        command += ["--manifest", str(self.manifest), "--lease", "1", *more]
+        pipe = subprocess.PIPE
+        run = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
+        self.running.append(run)
+        return run
+
+    def run(self, *more: str) -> tuple[int, str, str]:
+        """Exit status, output and errors of the whole command."""
+        return finish(self.start(*more))
+
+    def make_files(self, count: int) -> None:
+        """Fill the tree with small files and some large ones."""
+        for number in range(count):
+            folder = self.tree / str(number % 7)
+            folder.mkdir(exist_ok=True)
+            (folder / f"{number}").write_bytes(b"%d" % number * number)
+        for number in range(4):
+            with (self.tree / f"large {number}").open("wb") as file:
+                file.truncate(16 * 1024 * 1024)
+
+    def expected(self) -> bytes:
+        """What sha256sum says of the tree."""
+        paths = []
+        for folder, _, names in os.walk(os.fsencode(self.tree)):
+            paths += [os.path.join(folder, name) for name in names]
+        regular = sorted(path for path in paths if os.path.isfile(path) and not os.path.islink(path))
+        return subprocess.run(["sha256sum", "--", *regular], check=True, capture_output=True).stdout
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    bench = Bench(tmp_path)
+    yield bench
+    for run in bench.running:
+        if run.poll() is None:
+            os.killpg(run.pid, signal.SIGKILL)
+        with run:  # closes the pipes
+            pass
+
+
+@pytest.fixture
+def queue(bench: Bench) -> Iterator[JobService]:
+    """The command's queue, opened in this process too."""
+    with jobq.open(bench.url) as svc:
+        yield svc
+
+
+def finish(run: subprocess.Popen[str]) -> tuple[int, str, str]:
+    output, errors = run.communicate(timeout=PATIENCE)
+    return run.returncode, output, errors
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    """Return once another process has made this true."""
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.005)
+
+
+def workers_of(run: subprocess.Popen[str]) -> list[int]:
+    return [int(pid) for pid in Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()]
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; one that nobody has waited for does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def freeze_midway(run: subprocess.Popen[str], queue: JobService) -> list[int]:
+    """Stop both workers in a moment in which files are in their hands, and return their ids."""
+
+    def is_midway() -> bool:
+        if not queue.stats("files").now[Status.RESERVED]:
+            return False
+        for worker in workers_of(run):
+            os.kill(worker, signal.SIGSTOP)
+        if queue.stats("files").now[Status.RESERVED]:
+            return True
+        for worker in workers_of(run):
+            os.kill(worker, signal.SIGCONT)
+        return False
+
+    eventually(is_midway)
+    return workers_of(run)
+
+
+def fill(queue: JobService) -> None:
+    """Enqueue until not even a small job has room."""
+    for size in (10_000, 10):
+        with suppress(jobq.StorageFull):
+            while True:
+                queue.enqueue("ballast", payload=bytes(size))
+
+
+def assert_complete(bench: Bench, queue: JobService, files: int) -> None:
+    """The manifest names each file once, and each was enqueued once."""
+    assert bench.manifest.read_bytes() == bench.expected()
+    assert queue.stats("files").enqueued == files
+    assert queue.stats("files").now[Status.DONE] == files
+
+
+def test_odd_names_and_odd_files(bench: Bench) -> None:
+    root = os.fsencode(bench.tree)
+    os.makedirs(root + b"/deep/er/est")
+    os.mkdir(root + b"/empty folder")
+    for name in (
+        b"plain",
+        b"two  spaces",
+        b"new\nline",
+        b"back\\slash",
+        b"\\n",
+        b"\xff\xfe",
+        b" ",
+        b"-c",
+        "ü☃".encode(),
+    ):
+        for folder in (root, root + b"/deep/er/est"):
+            with open(folder + b"/" + name, "wb") as file:
+                file.write(name * 1000)
+    (bench.tree / "empty").touch()
+    os.symlink(bench.tree, bench.tree / "deep" / "loop")
+    os.symlink("plain", bench.tree / "link to a file")
+    os.symlink("nowhere", bench.tree / "dangling")
+    os.mkfifo(bench.tree / "pipe")
+
+    status, output, errors = bench.run()
+
+    assert (status, errors) == (0, "")
+    assert output.startswith(f"19 files in {bench.manifest}, 19 finished now, in ")
+    assert bench.manifest.read_bytes() == bench.expected()
+    assert subprocess.run(["sha256sum", "--check", "--quiet", "--strict", bench.manifest], check=False).returncode == 0
+
+
+def test_the_queue_and_the_manifest_are_no_part_of_the_tree(bench: Bench, queue: JobService) -> None:
+    bench.make_files(5)
+    before = bench.expected()
+    within = Bench(bench.tree)
+    within.tree.rmdir()
+    within.tree = bench.tree
+    within.manifest.write_text("of another time")
+    Path(f"{within.manifest}.tmp").write_text("of another time, when it was killed")
+
+    assert within.run()[0] == 0
+    assert within.manifest.read_bytes() == before
+
+
+def test_a_directory_longer_than_a_page(bench: Bench, queue: JobService) -> None:
+    for number in range(2_100):
+        (bench.tree / f"{number}").touch()
+
+    assert bench.run()[0] == 0
+    assert queue.stats("dirs").enqueued == 2
+    assert_complete(bench, queue, 2_100)
+
+
+def test_run_again_it_only_writes_the_manifest(bench: Bench, queue: JobService) -> None:
+    bench.make_files(20)
+    bench.run()
+    bench.manifest.unlink()
+    reserved = queue.stats("files").reserved
+
+    status, output, _ = bench.run()
+
+    assert status == 0
+    assert "24 files" in output
+    assert " 0 finished now" in output
+    assert queue.stats("files").reserved == reserved
+    assert_complete(bench, queue, 24)
+
+
+def test_a_killed_worker_is_replaced(bench: Bench, queue: JobService) -> None:
+    bench.make_files(600)
+    run = bench.start()
+    killed, other = freeze_midway(run, queue)
+    os.kill(killed, signal.SIGKILL)
+    os.kill(other, signal.SIGCONT)
+    eventually(lambda: killed not in workers_of(run) and len(workers_of(run)) == 2)
+
+    assert finish(run)[0] == 0
+    assert_complete(bench, queue, 604)
+
+
+def test_both_workers_killed(bench: Bench, queue: JobService) -> None:
+    bench.make_files(600)
+    run = bench.start()
+    for worker in freeze_midway(run, queue):
+        os.kill(worker, signal.SIGKILL)
+
+    assert finish(run)[0] == 0
+    assert_complete(bench, queue, 604)
+
+
+def test_without_their_parent_the_workers_stop_and_the_same_command_goes_on(bench: Bench, queue: JobService) -> None:
+    bench.make_files(600)
+    run = bench.start()
+    workers = freeze_midway(run, queue)
+    run.kill()
+    run.wait(PATIENCE)
+    for worker in workers:
+        os.kill(worker, signal.SIGCONT)
+    eventually(lambda: not any(is_alive(worker) for worker in workers))
+
+    now = queue.stats("files").now
+    assert now[Status.RESERVED] == 0, "they gave back what they held"
+    assert now[Status.READY] > 0, "it was killed midway"
+    assert not bench.manifest.exists()
+
+    assert bench.run()[0] == 0
+    assert_complete(bench, queue, 604)
+
+
+def test_all_processes_killed_again_and_again(bench: Bench, queue: JobService) -> None:
+    bench.make_files(600)
+    for _ in range(4):
+        run = bench.start("--lease", "0.2")
+        freeze_midway(run, queue)
+        os.killpg(run.pid, signal.SIGKILL)
+        run.wait(PATIENCE)
+
+    assert bench.run()[0] == 0
+    assert_complete(bench, queue, 604)
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_cleanly_and_gone_on_with(bench: Bench, queue: JobService, stop: signal.Signals) -> None:
+    bench.make_files(600)
+    run = bench.start()
+    workers = freeze_midway(run, queue)
+    if stop is signal.SIGINT:
+        os.killpg(run.pid, stop)  # as Ctrl-C does: all of them get it
+    else:
+        os.kill(run.pid, stop)
+    for worker in workers:
+        os.kill(worker, signal.SIGCONT)
+
+    status, output, errors = finish(run)
+
+    assert (status, output) == (130, "")
+    assert errors.strip() == "hash_tree: stopped; the same command goes on from here"
+    assert not any(is_alive(worker) for worker in workers)
+    now = queue.stats("files").now
+    assert now[Status.RESERVED] == 0, "they gave back what they held"
+    assert now[Status.READY] > 0, "it was stopped midway"
+
+    assert bench.run()[0] == 0
+    assert_complete(bench, queue, 604)
+
+
+def test_another_tree_with_the_same_queue_is_refused(bench: Bench, tmp_path: Path) -> None:
+    bench.make_files(3)
+    bench.run()
+    first = bench.tree
+    bench.tree = tmp_path / "other"
+    bench.tree.mkdir()
+
+    assert bench.run() == (2, "", f"hash_tree: this queue is for '{first}': take another --queue\n")
+
+
+def test_what_cannot_be_read_is_listed_and_tried_again(bench: Bench, queue: JobService) -> None:
+    """The paths lead nowhere at first, as root may read everything."""
+    bench.make_files(3)
+    late = bench.tree / "late"
+    runpy.run_path(str(SCRIPT))["begin"](queue, os.fsencode(bench.tree))
+    options = jobq.JobOptions(max_retries=1, min_backoff=0, keep_done=None)
+    queue.enqueue("files", payload=os.fsencode(late), options=options)
+    queue.enqueue("dirs", payload=os.fsencode(bench.tree / "late\nfolder"), options=options)
+
+    status, output, errors = bench.run()
+
+    assert status == 1
+    assert output.startswith("7 files")
+    assert errors.splitlines() == [
+        f"not read: '{bench.tree}/late\\nfolder': No such file or directory",
+        f"not read: '{late}': No such file or directory",
+    ]
+    assert bench.manifest.read_bytes() == bench.expected()
+    assert queue.dead_letters("files")[0].attempt == 2, "it was retried"
+
+    late.write_text("here at last")
+    (bench.tree / "late\nfolder").mkdir()
+    assert bench.run()[0] == 0
+    assert bench.manifest.read_bytes() == bench.expected()
+
+
+def test_what_took_the_place_of_a_file_is_not_read(bench: Bench, queue: JobService) -> None:
+    os.mkfifo(bench.tree / "pipe")
+    (bench.tree / "link").symlink_to(SCRIPT)
+    for name in ("pipe", "link"):
+        queue.enqueue("files", payload=os.fsencode(bench.tree / name), max_retries=0)
+
+    status, output, errors = bench.run()
+
+    assert status == 1
+    assert output.startswith("0 files")
+    assert errors.splitlines() == [
+        f"not read: '{bench.tree}/pipe': no regular file any more",
+        f"not read: '{bench.tree}/link': Too many levels of symbolic links",
+    ]
+
+
+def test_a_file_that_kills_its_workers_ends_as_a_dead_letter(bench: Bench, queue: JobService) -> None:
+    queue.enqueue("files", payload=os.fsencode(bench.tree / "deadly"), max_retries=0)
+    [job] = queue.reserve("files", lease=0.001)
+    assert not job.settled
+
+    status, _, errors = bench.run()
+
+    assert (status, errors) == (1, f"not read: '{bench.tree}/deadly': whoever read it was killed\n")
+
+
+def test_a_full_queue_stops_all_with_one_line_a_process(bench: Bench) -> None:
+    bench.make_files(30)
+    bench.parameters = "&max_size=1048576"
+    with jobq.open(bench.url) as queue:
+        runpy.run_path(str(SCRIPT))["begin"](queue, os.fsencode(bench.tree))
+        fill(queue)
+
+    status, output, errors = bench.run()
+
+    assert (status, output) == (2, "")
+    *workers, parent = errors.splitlines()
+    assert parent == "hash_tree: a worker could not go on, so all are stopped"
+    assert workers
+    assert all(line.startswith("hash_tree: ") and "max_size" in line for line in workers)
+
+
+def test_digests_that_a_full_queue_did_not_keep_are_made_again(bench: Bench, queue: JobService) -> None:
+    bench.make_files(3)
+    bench.run()
+    first = queue.find(Status.DONE, topic="files")[0]
+    queue.reset(first.id)
+    queue.done(queue.reserve("files"))
+
+    status, output, errors = bench.run()
+
+    assert (status, output) == (2, "")
+    assert errors == "hash_tree: no room for 1 digests: go on with a larger lmdb:PATH?max_size=BYTES\n"
+    assert bench.run()[0] == 0
+    assert_complete(bench, queue, 7)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["/nowhere", "--queue", "lmdb:queue"], "'/nowhere' is not a directory"),
+        ([".", "--queue", "memory://queue"], "--queue must be lmdb:PATH, which processes can share"),
+        ([".", "--queue", "lmdb:queue", "--processes", "0"], "--processes must be at least 1, and --lease above 0"),
+        ([".", "--queue", "lmdb:queue", "--lease", "nan"], "--processes must be at least 1, and --lease above 0"),
+    ],
+)
+def test_wrong_arguments(arguments: list[str], complaint: str) -> None:
+    run = subprocess.run([sys.executable, SCRIPT, *arguments], capture_output=True, text=True, check=False)
+
+    assert run.returncode == 2
+    assert run.stderr.endswith(f"hash_tree.py: error: {complaint}\n")
+
+
+def test_a_url_that_jobq_refuses(bench: Bench) -> None:
+    bench.parameters = "&sink=off"
+
+    status, _, errors = bench.run()
+
+    assert status == 2
+    assert errors.startswith("hash_tree: unknown parameter 'sink'")
+    assert errors.count("\n") == 1

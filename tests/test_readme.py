@@ -1,0 +1,158 @@
+"""What the documents say is true: their programs run and print what they say, their commands and links exist."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import NamedTuple
+from xml.etree import ElementTree
+
+import pytest
+
+import jobq
+from tests.clocks import PATIENCE
+
+ROOT = Path(__file__).parent.parent
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(jobq.__file__).parent.parent)}
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*DOCUMENTS, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
+
+_BLOCK = re.compile(
+    r"(<!-- continues -->\n)?^```python\n(.*?)^```\n(?:```text\n(.*?)^```\n)?", re.DOTALL | re.MULTILINE
+)
+_SAID = re.compile(r"^ *print\(.*\)  +# (.*)$", re.MULTILINE)
+_COMMANDS = re.compile(r"^```sh\n(.*?)^```", re.DOTALL | re.MULTILINE)
+_LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
+
+
+class Program(NamedTuple):
+    """The Python blocks of a document that are one program, and what they say that it prints."""
+
+    where: str
+    code: str
+    printed: str
+
+
+def programs(document: Path) -> list[Program]:
+    """The programs of a document: a block, and the blocks behind it that are marked as going on from it.
+
+    What a block prints is said in a block of text behind it, behind what comments at its lines `print(…)` say.
+    """
+    text = document.read_text()
+    found: list[Program] = []
+    for block in _BLOCK.finditer(text):
+        continues, code, output = block.groups()
+        printed = "".join(f"{said}\n" for said in _SAID.findall(code)) + (output or "")
+        if continues:
+            before = found.pop()
+            found.append(Program(before.where, before.code + code, before.printed + printed))
+        else:
+            line = text.count("\n", 0, block.start()) + 1
+            found.append(Program(f"{document.name}:{line}", code, printed))
+    return found
+
+
+PROGRAMS = [program for document in DOCUMENTS for program in programs(document)]
+
+
+def run(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a program in a folder, in a Python of its own, as a user would; a warning of Python's is an error."""
+    file = folder / "example.py"
+    file.write_text(code)
+    command = [sys.executable, "-W", "error", file.name]
+    return subprocess.run(command, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=PATIENCE)
+
+
+def commands(page: Path) -> list[list[str]]:
+    """The shell commands of a page, in words."""
+    lines = "".join(_COMMANDS.findall(page.read_text())).splitlines()
+    return [words for line in lines if (words := shlex.split(line, comments=True))]
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=[program.where for program in PROGRAMS])
+def test_a_program_prints_what_the_document_says(program: Program, tmp_path: Path) -> None:
+    outcome = run(program.code, tmp_path)
+    assert outcome.returncode == 0, outcome.stderr
+    assert outcome.stdout == program.printed
+
+
+def test_no_python_block_is_left_out() -> None:
+    for document in DOCUMENTS:
+        blocks = document.read_text().count("```python\n")
+        assert len(_BLOCK.findall(document.read_text())) == blocks, document.name
+    assert PROGRAMS[0].where.startswith("README.md")
+
+
+def test_the_first_program_of_the_readme_is_short_and_works_again_in_the_same_folder(tmp_path: Path) -> None:
+    first = PROGRAMS[0]
+    assert len([line for line in first.code.splitlines() if line]) <= 10
+    assert [run(first.code, tmp_path).stdout for _ in range(2)] == [first.printed] * 2
+    assert (tmp_path / "queue").is_dir()
+
+
+def test_the_first_program_of_the_readme_works_when_pasted_into_the_interpreter(tmp_path: Path) -> None:
+    session = subprocess.run(
+        [sys.executable, "-i"],
+        input=PROGRAMS[0].code + "\n",
+        cwd=tmp_path,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+    assert PROGRAMS[0].printed in session.stdout
+    assert "Error" not in session.stderr
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[page.name for page in PAGES])
+def test_commands_exist(page: Path) -> None:
+    for words in commands(page):
+        program, *arguments = [word for word in words if not re.fullmatch(r"[A-Z_]+=\S*", word)]
+        assert [word for word in arguments if word.endswith(".py") and not (ROOT / word).is_file()] == []
+        if program == "pip":
+            assert_installable(arguments[-1])
+        elif program.startswith(".venv/bin/"):
+            assert (Path(sys.executable).parent / Path(program).name).exists(), words
+        else:
+            assert program.startswith("scripts/"), words
+            assert os.access(ROOT / program, os.X_OK), words
+
+
+def assert_installable(requirement: str) -> None:
+    """The project, or its checkout, with extras that there are."""
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        project = tomllib.load(file)["project"]
+    name, *extras = re.split(r"[\[\],]", requirement.rstrip("]"))
+    assert name in (project["name"], ".")
+    assert set(extras) <= set(project["optional-dependencies"])
+
+
+def test_the_readme_names_both_commands() -> None:
+    named = {word for words in commands(DOCUMENTS[0]) for word in words}
+    assert {"scripts/demo", "scripts/test"} <= named
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[page.name for page in PAGES])
+def test_links_lead_to_files(page: Path) -> None:
+    targets = [link for link in _LINK.findall(page.read_text()) if "://" not in link]
+    assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+def test_the_changelog_begins_with_this_version() -> None:
+    versions = re.findall(r"^## \[([0-9][^]]*)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert versions[0] == jobq.__version__
+
+
+def test_the_picture_is_well_formed_and_says_what_it_shows() -> None:
+    picture = ElementTree.parse(ROOT / "design.svg").getroot()
+    names = {"svg": "http://www.w3.org/2000/svg"}
+    texts = " ".join("".join(text.itertext()) for text in picture.iterfind(".//svg:text", names))
+    for word in ("Ready", "Delayed", "Reserved", "Done", "Canceled", "JobService", "JobRepository", "TopicRepository"):
+        assert word in texts
+    assert picture.findtext("svg:title", namespaces=names)
+    assert picture.findtext("svg:desc", namespaces=names)
