@@ -35,9 +35,8 @@ def main() -> None:
         for batch in (1, 100):
             slow = name in ("lmdb normal", "lmdb full") and batch == 1
             jobs = arguments.jobs // 10 if slow else arguments.jobs
-            rounds = [
-                measured(name, lambda svc, n=jobs, b=batch: lifecycle(svc, n, b)) for _ in range(arguments.rounds)
-            ]
+            run = partial(lifecycle, jobs=jobs, batch=batch)
+            rounds = [measured(name, run) for _ in range(arguments.rounds)]
             print_row(name, batch, jobs, rounds)
     for threads in (1, 16):
         run = partial(enqueue_from, threads=threads, each=50)

@@ -54,7 +54,7 @@ class Worker:
         self.lease = arguments.lease
         self.parent = arguments.worker
         queue = unquote(arguments.queue.removeprefix("lmdb:").partition("?")[0])
-        no_part_of_the_tree = (queue, arguments.manifest, arguments.manifest + ".tmp")
+        no_part_of_the_tree = (queue, arguments.manifest, arguments.manifest + ".tmp", *arguments.leave_out)
         self.left_out = {os.fsencode(os.path.realpath(path)) for path in no_part_of_the_tree}
         self.is_told = False
         signal.signal(signal.SIGTERM, self.tell)
@@ -264,6 +264,7 @@ def parse() -> argparse.Namespace:
     add("--queue", required=True, metavar="lmdb:PATH", help="where the work is kept, a queue for each tree")
     add("--processes", type=int, default=os.cpu_count(), metavar="N", help="how many workers (%(default)s)")
     add("--manifest", default="manifest.sha256", metavar="FILE", help="what to write (%(default)s)")
+    add("--leave-out", action="append", default=[], metavar="PATH", help="a part not to hash; may be given repeatedly")
     add("--lease", type=float, default=15, metavar="S", help="seconds that a killed worker holds files (%(default)s)")
     add("--worker", type=int, default=0, help=argparse.SUPPRESS)
     arguments = parser.parse_args()

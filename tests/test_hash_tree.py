@@ -189,6 +189,17 @@ def test_the_queue_and_the_manifest_are_no_part_of_the_tree(bench: Bench, queue:
     assert within.manifest.read_bytes() == before
 
 
+def test_parts_that_are_left_out(bench: Bench, queue: JobService) -> None:
+    bench.make_files(3)
+    whole = bench.expected()
+    (bench.tree / "other").mkdir()
+    (bench.tree / "other" / "file").touch()
+    (bench.tree / "file").touch()
+
+    assert bench.run("--leave-out", f"{bench.tree}/other", "--leave-out", f"{bench.tree}/file")[0] == 0
+    assert bench.manifest.read_bytes() == whole
+
+
 def test_a_directory_longer_than_a_page(bench: Bench, queue: JobService) -> None:
     for number in range(2_100):
         (bench.tree / f"{number}").touch()

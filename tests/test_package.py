@@ -68,8 +68,7 @@ def test_errors_have_one_root_and_the_kin_that_callers_expect() -> None:
     for error in (jobq.InvalidTopic, jobq.ConfigError, jobq.PayloadTooLarge):
         assert issubclass(error, ValueError)
     assert issubclass(jobq.JobNotFound, LookupError)
-    for error in (jobq.StorageFull, jobq.StorageCorrupt, jobq.StorageVersion):
-        assert issubclass(error, jobq.StorageError)
+    assert all(issubclass(e, jobq.StorageError) for e in (jobq.StorageFull, jobq.StorageCorrupt, jobq.StorageVersion))
 
 
 @pytest.mark.parametrize("name", ["Cancel", "Done", "Reject", "Release", "Retry"])

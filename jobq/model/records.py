@@ -93,14 +93,18 @@ class Total(IntEnum):
     RUN = 8
 
 
+_NO_NOW = (0,) * len(Ordering)
+_NO_TOTALS = (0,) * len(Total)
+
+
 class Tally:
     """What one transaction adds to a topic's counters."""
 
     __slots__ = ("enqueued_at", "now", "reserved_at", "totals")
 
     def __init__(self) -> None:
-        self.now = [0] * len(Ordering)
-        self.totals = [0] * len(Total)
+        self.now = list(_NO_NOW)
+        self.totals = list(_NO_TOTALS)
         self.enqueued_at = 0
         self.reserved_at = 0
 
@@ -109,8 +113,8 @@ class TopicState(NamedTuple):
     """The counters of a topic: `now` by Ordering, `totals` by Total, and four instants (0 for never)."""
 
     paused: bool = False
-    now: Sequence[int] = (0,) * len(Ordering)
-    totals: Sequence[int] = (0,) * len(Total)
+    now: Sequence[int] = _NO_NOW
+    totals: Sequence[int] = _NO_TOTALS
     first_enqueued_at: int = 0
     last_enqueued_at: int = 0
     first_reserved_at: int = 0

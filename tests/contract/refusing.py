@@ -22,8 +22,10 @@ YEARS = "must lie between the years 1970 and 2200, not in "
 Case = tuple[Any, type[Exception], str]
 
 
-def refused(svc: JobService, call: Callable[[], object], error: type[Exception], message: str) -> None:
-    """The call raises this very error, with this message, and changes nothing."""
-    with unchanged(svc), pytest.raises(error, match=message) as e:
-        call()
-    assert type(e.value) is error
+def refused(svc: JobService, error: type[Exception], message: str, *calls: Callable[[], object]) -> None:
+    """Each call raises this very error, with this message, and changes nothing."""
+    with unchanged(svc):
+        for call in calls:
+            with pytest.raises(error, match=message) as e:
+                call()
+            assert type(e.value) is error

@@ -40,10 +40,15 @@ def test_reserving_with_bad_input(
     full: JobService, arguments: dict[str, Any], error: type[Exception], message: str
 ) -> None:
     held = given(full)
-    refused(full, lambda: full.reserve("ready", **arguments), error, message)
-    refused(full, lambda: next(full.jobs("ready", **arguments)), error, message)
-    refused(full, lambda: full.exchange([(held, Done())], topics="ready", **arguments), error, message)
-    refused(full, lambda: full.exchange([(held, Done())], enqueue=NewJob("t"), **arguments), error, message)
+    refused(
+        full,
+        error,
+        message,
+        lambda: full.reserve("ready", **arguments),
+        lambda: next(full.jobs("ready", **arguments)),
+        lambda: full.exchange([(held, Done())], topics="ready", **arguments),
+        lambda: full.exchange([(held, Done())], enqueue=NewJob("t"), **arguments),
+    )
 
 
 ERROR = "error must be a str or an exception, not int"
@@ -80,8 +85,9 @@ def test_settling_with_bad_input(
     full: JobService, verb: str, arguments: dict[str, Any], error: type[Exception], message: str
 ) -> None:
     held = given(full)
-    refused(full, lambda: getattr(full, verb)(held, **arguments), error, message)
-    refused(full, lambda: getattr(held, verb)(**arguments), error, message)
+    refused(
+        full, error, message, lambda: getattr(full, verb)(held, **arguments), lambda: getattr(held, verb)(**arguments)
+    )
     assert not held.settled
 
 
@@ -95,8 +101,7 @@ def test_settling_with_bad_input(
 )
 def test_a_note_that_is_none(full: JobService, note: Any, error: type[Exception], message: str) -> None:
     held = given(full)
-    refused(full, lambda: full.cancel(held.id, note), error, message)
-    refused(full, lambda: held.cancel(note), error, message)
+    refused(full, error, message, lambda: full.cancel(held.id, note), lambda: held.cancel(note))
 
 
 HANDLES = r"this verb takes jobs that reserve\(\) returned, not "
@@ -117,13 +122,13 @@ HANDLES = r"this verb takes jobs that reserve\(\) returned, not "
 )
 @pytest.mark.parametrize("verb", ["done", "retry", "release", "reject", "extend"])
 def test_what_is_no_handle(full: JobService, verb: str, jobs: Any, message: str) -> None:
-    refused(full, lambda: getattr(full, verb)(jobs), TypeError, message)
+    refused(full, TypeError, message, lambda: getattr(full, verb)(jobs))
 
 
 @pytest.mark.parametrize("verb", ["done", "retry", "release", "reject", "extend"])
 def test_one_that_is_no_handle_and_none_is_settled(full: JobService, verb: str) -> None:
     held = given(full)
-    refused(full, lambda: getattr(full, verb)([held, held.id]), TypeError, HANDLES + "int")
+    refused(full, TypeError, HANDLES + "int", lambda: getattr(full, verb)([held, held.id]))
 
 
 @pytest.mark.parametrize("verb", ["done", "retry", "release", "reject", "extend"])
@@ -131,8 +136,13 @@ def test_a_handle_of_another_queue(full: JobService, verb: str) -> None:
     with JobService(MemoryStorage()) as other:
         stranger = given(other)
         message = re.escape(f"{stranger!r} was reserved from another queue than {full!r}: use its own verbs")
-        refused(full, lambda: getattr(full, verb)(stranger), ValueError, message)
-        refused(full, lambda: full.exchange([(stranger, Done())]), ValueError, message)
+        refused(
+            full,
+            ValueError,
+            message,
+            lambda: getattr(full, verb)(stranger),
+            lambda: full.exchange([(stranger, Done())]),
+        )
         stranger.done()
 
 
@@ -154,33 +164,38 @@ OUTCOMES = "outcomes must be pairs of a job and Done, Retry, Release, Reject or 
 )
 def test_what_is_no_pair_of_a_job_and_an_outcome(full: JobService, pair: Callable[[Job], Any]) -> None:
     held = given(full)
-    refused(full, lambda: full.exchange([pair(held)]), TypeError, OUTCOMES)
+    refused(full, TypeError, OUTCOMES, lambda: full.exchange([pair(held)]))
 
 
 @pytest.mark.parametrize("outcomes", [5, None, Done()])
 def test_outcomes_that_are_none(full: JobService, outcomes: Any) -> None:
-    refused(full, lambda: full.exchange(outcomes), TypeError, OUTCOMES)
+    refused(full, TypeError, OUTCOMES, lambda: full.exchange(outcomes))
 
 
 def test_an_outcome_of_no_handle(full: JobService) -> None:
-    refused(full, lambda: full.exchange([(1, Done())]), TypeError, HANDLES + "int")  # type: ignore[list-item]  # bad
+    refused(full, TypeError, HANDLES + "int", lambda: full.exchange([(1, Done())]))  # type: ignore[list-item]  # bad
 
 
 def test_too_many_handles_in_one_call(open_service: OpenService) -> None:
     svc = open_service(limits=Limits(batch=7))
     held = [given(svc) for _ in range(8)]
     message = r"8 jobs in one call are more than Limits\(batch=7\): use several calls"
-    refused(svc, lambda: svc.done(held), ValueError, message)
-    refused(svc, lambda: svc.exchange([(job, Retry()) for job in held]), ValueError, message)
-    refused(svc, lambda: svc.cancel([job.id for job in held]), ValueError, message)
-    refused(svc, lambda: svc.reserve("t", 8), ValueError, "n must be from 1 to 7, not 8")
-    refused(svc, lambda: svc.find(Status.READY, limit=8), ValueError, "limit must be from 1 to 7, not 8")
+    refused(
+        svc,
+        ValueError,
+        message,
+        lambda: svc.done(held),
+        lambda: svc.exchange([(job, Retry()) for job in held]),
+        lambda: svc.cancel([job.id for job in held]),
+    )
+    refused(svc, ValueError, "n must be from 1 to 7, not 8", lambda: svc.reserve("t", 8))
+    refused(svc, ValueError, "limit must be from 1 to 7, not 8", lambda: svc.find(Status.READY, limit=8))
 
 
 def test_a_result_over_the_limit_of_the_service(open_service: OpenService) -> None:
     svc = open_service(limits=Limits(payload=8))
     held = given(svc)
-    refused(svc, lambda: held.done("1234567"), PayloadTooLarge, "a result of 9 bytes is over the limit of 8")
+    refused(svc, PayloadTooLarge, "a result of 9 bytes is over the limit of 8", lambda: held.done("1234567"))
     held.done("123456")
 
 
@@ -201,19 +216,19 @@ ID_VERBS: dict[str, Callable[[JobService, Any], object]] = {
     ("job_id", "kind"), [("1", "str"), (b"1", "bytes"), (1.0, "float"), (True, "bool"), (None, "NoneType")]
 )
 def test_what_is_no_id(full: JobService, verb: str, job_id: Any, kind: str) -> None:
-    refused(full, lambda: ID_VERBS[verb](full, job_id), TypeError, ID + kind)
+    refused(full, TypeError, ID + kind, lambda: ID_VERBS[verb](full, job_id))
 
 
 @pytest.mark.parametrize("verb", ["cancel", "reset", "reschedule", "delete"])
 @pytest.mark.parametrize(("job_id", "kind"), [("1", "str"), (1.0, "float"), (True, "bool"), ([1], "list")])
 def test_one_that_is_no_id_among_others(full: JobService, verb: str, job_id: Any, kind: str) -> None:
-    refused(full, lambda: ID_VERBS[verb](full, [1, job_id]), TypeError, ID + kind)
+    refused(full, TypeError, ID + kind, lambda: ID_VERBS[verb](full, [1, job_id]))
 
 
 @pytest.mark.parametrize("verb", ID_VERBS)
 def test_a_handle_is_no_id(full: JobService, verb: str) -> None:
     held = given(full)
-    refused(full, lambda: ID_VERBS[verb](full, held), TypeError, ID + "Job")
+    refused(full, TypeError, ID + "Job", lambda: ID_VERBS[verb](full, held))
 
 
 @pytest.mark.parametrize(
@@ -230,8 +245,8 @@ def test_a_handle_is_no_id(full: JobService, verb: str) -> None:
 )
 def test_an_instant_that_is_none(full: JobService, moment: Any, error: type[Exception], message: str) -> None:
     waiting = full.enqueue("t")
-    refused(full, lambda: full.reschedule(waiting, moment), error, f"run_at {message}")
-    refused(full, lambda: full.prune(moment), error, f"before {message}")
+    refused(full, error, f"run_at {message}", lambda: full.reschedule(waiting, moment))
+    refused(full, error, f"before {message}", lambda: full.prune(moment))
 
 
 STATUS = "status must be one of ready, delayed, reserved, done, canceled, not "
@@ -240,7 +255,7 @@ AFTER = "after must be the last JobInfo of the page before, not "
 
 @pytest.mark.parametrize("status", ["dead", "", "READY", 0, None, []])
 def test_a_status_that_is_none(full: JobService, status: Any) -> None:
-    refused(full, lambda: full.find(status), ValueError, STATUS)
+    refused(full, ValueError, STATUS, lambda: full.find(status))
 
 
 @pytest.mark.parametrize(
@@ -255,8 +270,7 @@ def test_a_status_that_is_none(full: JobService, status: Any) -> None:
     ],
 )
 def test_a_page_that_is_none(full: JobService, arguments: dict[str, Any], error: type[Exception], message: str) -> None:
-    refused(full, lambda: full.find(Status.READY, **arguments), error, message)
-    refused(full, lambda: full.dead_letters(**arguments), error, message)
+    refused(full, error, message, lambda: full.find(Status.READY, **arguments), lambda: full.dead_letters(**arguments))
 
 
 @pytest.mark.parametrize(
@@ -269,7 +283,7 @@ def test_a_page_that_is_none(full: JobService, arguments: dict[str, Any], error:
     ],
 )
 def test_a_key_to_look_up_that_is_none(full: JobService, key: Any, error: type[Exception], message: str) -> None:
-    refused(full, lambda: full.lookup("t", key), error, message)
+    refused(full, error, message, lambda: full.lookup("t", key))
 
 
 def test_a_payload_that_is_no_json_or_no_text(svc: JobService) -> None:
@@ -282,4 +296,4 @@ def test_a_payload_that_is_no_json_or_no_text(svc: JobService) -> None:
 
 def test_a_bad_outcome_says_so_when_it_is_used(full: JobService) -> None:
     held = given(full)
-    refused(full, lambda: full.exchange([(held, Reject(5))]), TypeError, ERROR)  # type: ignore[arg-type]  # bad
+    refused(full, TypeError, ERROR, lambda: full.exchange([(held, Reject(5))]))  # type: ignore[arg-type]  # bad

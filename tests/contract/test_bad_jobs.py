@@ -57,14 +57,14 @@ TOPIC_VERBS: dict[str, Callable[[JobService, Any], object]] = {
 @pytest.mark.parametrize(("topic", "error", "message"), TOPICS)
 def test_a_topic_that_is_none(full: JobService, topic: Any, error: type[Exception], message: str) -> None:
     for call in TOPIC_VERBS.values():
-        refused(full, lambda call=call: call(full, topic), error, message)  # type: ignore[misc]  # bound now
+        refused(full, error, message, lambda call=call: call(full, topic))  # type: ignore[misc]  # bound now
 
 
 @pytest.mark.parametrize(("topic", "error", "message"), TOPICS[2:])
 def test_one_topic_to_reserve_from_that_is_none(
     full: JobService, topic: Any, error: type[Exception], message: str
 ) -> None:
-    refused(full, lambda: full.reserve(topic), error, message)
+    refused(full, error, message, lambda: full.reserve(topic))
 
 
 @pytest.mark.parametrize(
@@ -78,9 +78,14 @@ def test_one_topic_to_reserve_from_that_is_none(
     ],
 )
 def test_topics_that_are_none(full: JobService, topics: Any, error: type[Exception], message: str) -> None:
-    refused(full, lambda: full.reserve(topics), error, message)
-    refused(full, lambda: full.next_due(topics), error, message)
-    refused(full, lambda: next(full.jobs(topics)), error, message)
+    refused(
+        full,
+        error,
+        message,
+        lambda: full.reserve(topics),
+        lambda: full.next_due(topics),
+        lambda: next(full.jobs(topics)),
+    )
 
 
 PRIORITY = "priority must be an int from -32768 to 32767, not "
@@ -156,10 +161,15 @@ def test_a_new_job_that_is_none(
     full: JobService, arguments: dict[str, Any], error: type[Exception], message: str
 ) -> None:
     held = given(full)
-    refused(full, lambda: full.enqueue("t", **arguments), error, message)
-    refused(full, lambda: full.enqueue_many([NewJob("t"), NewJob("t", **arguments)]), error, message)
-    refused(full, lambda: full.exchange([(held, Done())], enqueue=[NewJob("t", **arguments)]), error, message)
-    refused(full, lambda: held.done(then=NewJob("t", **arguments)), error, message)
+    refused(
+        full,
+        error,
+        message,
+        lambda: full.enqueue("t", **arguments),
+        lambda: full.enqueue_many([NewJob("t"), NewJob("t", **arguments)]),
+        lambda: full.exchange([(held, Done())], enqueue=[NewJob("t", **arguments)]),
+        lambda: held.done(then=NewJob("t", **arguments)),
+    )
     assert not held.settled
 
 
@@ -167,7 +177,7 @@ def test_json_that_is_nested_too_deep(full: JobService) -> None:
     value: list[Any] = []
     for _ in range(100_000):
         value = [value]
-    refused(full, lambda: full.enqueue("t", json=value), ValueError, JSON)
+    refused(full, ValueError, JSON, lambda: full.enqueue("t", json=value))
 
 
 JOBS = r"jobs to enqueue must be NewJob\(topic, priority, payload, …\), not "
@@ -186,6 +196,11 @@ JOBS = r"jobs to enqueue must be NewJob\(topic, priority, payload, …\), not "
 )
 def test_what_is_no_new_job(full: JobService, jobs: Any, message: str) -> None:
     held = given(full)
-    refused(full, lambda: full.enqueue_many(jobs), TypeError, message)
-    refused(full, lambda: full.exchange([(held, Done())], enqueue=jobs), TypeError, message)
-    refused(full, lambda: held.done(then=jobs), TypeError, message)
+    refused(
+        full,
+        TypeError,
+        message,
+        lambda: full.enqueue_many(jobs),
+        lambda: full.exchange([(held, Done())], enqueue=jobs),
+        lambda: held.done(then=jobs),
+    )

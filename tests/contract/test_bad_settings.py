@@ -41,8 +41,13 @@ JOB_OPTIONS: list[Case] = [
 def test_options_that_are_none(full: JobService, fields: dict[str, Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         JobOptions(**fields)
-    refused(full, lambda: full.enqueue("t", **fields), error, message)
-    refused(full, lambda: full.enqueue_many([NewJob("t"), NewJob("t", **fields)]), error, message)
+    refused(
+        full,
+        error,
+        message,
+        lambda: full.enqueue("t", **fields),
+        lambda: full.enqueue_many([NewJob("t"), NewJob("t", **fields)]),
+    )
 
 
 @pytest.mark.parametrize(

@@ -44,10 +44,11 @@ class LmdbUnit:
 class LmdbStorage:
     """Jobs and topics in a directory: durable, and shared by all processes of this host that open it.
 
-    path: the directory, made if there is none. sync: what a crash may lose: "full" nothing acknowledged; "normal" the
-    last commit, on power loss; "off" the commits of the last seconds, on power loss, and never by kill -9 alone. It is
-    a property of the directory: None takes the directory's ("full" for a new one). max_size: bytes (1 MiB to 64 TiB)
-    after which new jobs are refused; None likewise (64 GiB for a new one). clock: the system's by default.
+    path: the directory, made if there is none. sync: what a crash may lose. "full": nothing acknowledged. "normal":
+    the last commit, on power loss. "off": the last commits, on power loss, which may also leave the directory
+    unreadable where the filesystem reorders writes. kill -9 alone loses nothing with any of them. max_size: bytes
+    (1 MiB to 64 TiB) after which new jobs are refused. Both belong to the directory: None takes what it has, or "full"
+    and 64 GiB for a new one. clock: the system's by default.
     Raises ConfigError, StorageError, StorageVersion, StorageCorrupt.
     """
 
