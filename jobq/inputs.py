@@ -67,8 +67,13 @@ def whole(value: int, what: str, *, least: int, most: int) -> int:
 
 def priority(value: int) -> int:
     """A signed 16-bit int, the lower the sooner."""
-    if type(value) is int and -32768 <= value <= 32767:
+    if type(value) is int and PRIORITIES[0] <= value <= PRIORITIES[1]:
         return value
+    if isinstance(value, str | bytes | bytearray | dict):
+        raise TypeError(
+            f"priority must be an int from {PRIORITIES[0]} to {PRIORITIES[1]}, not {type(value).__name__}: "
+            "for a payload, pass it as payload= (or json=)"
+        )
     return whole(value, "priority", least=PRIORITIES[0], most=PRIORITIES[1])
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
+from os import PathLike
 from typing import Any, NoReturn, Self, TypeVar, Unpack
 
 from jobq import inputs
@@ -50,6 +51,8 @@ class JobService:
         topic_defaults: Mapping[str, JobOptions] | None = None,
         limits: Limits | None = None,
     ) -> None:
+        if isinstance(storage, str | PathLike):
+            raise TypeError(f"JobService takes a storage, not {type(storage).__name__}: for a URL use jobq.open(url)")
         self._defaults = inputs.Defaults(defaults, topic_defaults)
         self._limits = inputs.limits(limits)
         self._storage = storage

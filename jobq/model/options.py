@@ -94,8 +94,8 @@ def with_overrides(base: JobOptions, overrides: Mapping[str, Any]) -> JobOptions
     for name in overrides:
         if name not in FIELDS:
             near = get_close_matches(name, FIELDS, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else "."
-            raise TypeError(f"unknown option {name!r}{hint} The options are {', '.join(FIELDS)}")
+            hint = f" (did you mean {near[0]!r}?)" if near else ""
+            raise TypeError(f"unknown option {name!r}{hint}: the options are {', '.join(FIELDS)}")
     return replace(base, **overrides)
 
 

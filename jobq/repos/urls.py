@@ -65,7 +65,7 @@ def _parameters(scheme: str, query: str) -> dict[str, str]:
     for name, value in parse_qsl(query, keep_blank_values=True):
         if name not in known:
             near = get_close_matches(name, known, 1)
-            hint = f", did you mean {near[0]!r}?" if near else ""
+            hint = f" (did you mean {near[0]!r}?)" if near else ""
             allowed = f"it knows {', '.join(known)}" if known else "it has none"
             raise ConfigError(f"unknown parameter {name!r} of a {scheme} URL{hint}: {allowed}")
         if name in parameters:

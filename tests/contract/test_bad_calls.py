@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 
 from jobq import CancelReason, Done, Job, JobService, Limits, NewJob, PayloadTooLarge, Reject, Retry, Status
+from jobq.outcomes import Outcome
 from jobq.repos import MemoryStorage
 from tests.conftest import OpenService
 from tests.contract.refusing import AWARE, DURATION, INFINITY, NAIVE, NAN, YEARS, Case, refused
@@ -104,6 +106,11 @@ def test_a_note_that_is_none(full: JobService, note: Any, error: type[Exception]
     refused(full, error, message, lambda: full.cancel(held.id, note), lambda: held.cancel(note))
 
 
+def handle_verbs(svc: JobService) -> list[Callable[..., None]]:
+    """The verbs that take handles."""
+    return [svc.done, svc.retry, svc.release, svc.reject, svc.extend]
+
+
 HANDLES = r"this verb takes jobs that reserve\(\) returned, not "
 
 
@@ -120,19 +127,16 @@ HANDLES = r"this verb takes jobs that reserve\(\) returned, not "
         (NewJob("t"), HANDLES + "NewJob"),
     ],
 )
-@pytest.mark.parametrize("verb", ["done", "retry", "release", "reject", "extend"])
-def test_what_is_no_handle(full: JobService, verb: str, jobs: Any, message: str) -> None:
-    refused(full, TypeError, message, lambda: getattr(full, verb)(jobs))
+def test_what_is_no_handle(full: JobService, jobs: Any, message: str) -> None:
+    refused(full, TypeError, message, *[partial(verb, jobs) for verb in handle_verbs(full)])
 
 
-@pytest.mark.parametrize("verb", ["done", "retry", "release", "reject", "extend"])
-def test_one_that_is_no_handle_and_none_is_settled(full: JobService, verb: str) -> None:
-    held = given(full)
-    refused(full, TypeError, HANDLES + "int", lambda: getattr(full, verb)([held, held.id]))
+def test_one_that_is_no_handle_and_none_is_settled(full: JobService) -> None:
+    jobs: Any = [given(full), 7]
+    refused(full, TypeError, HANDLES + "int", *[partial(verb, jobs) for verb in handle_verbs(full)])
 
 
-@pytest.mark.parametrize("verb", ["done", "retry", "release", "reject", "extend"])
-def test_a_handle_of_another_queue(full: JobService, verb: str) -> None:
+def test_a_handle_of_another_queue(full: JobService) -> None:
     with JobService(MemoryStorage()) as other:
         stranger = given(other)
         message = re.escape(f"{stranger!r} was reserved from another queue than {full!r}: use its own verbs")
@@ -140,7 +144,7 @@ def test_a_handle_of_another_queue(full: JobService, verb: str) -> None:
             full,
             ValueError,
             message,
-            lambda: getattr(full, verb)(stranger),
+            *[partial(verb, stranger) for verb in handle_verbs(full)],
             lambda: full.exchange([(stranger, Done())]),
         )
         stranger.done()
@@ -172,6 +176,12 @@ def test_outcomes_that_are_none(full: JobService, outcomes: Any) -> None:
     refused(full, TypeError, OUTCOMES, lambda: full.exchange(outcomes))
 
 
+def test_an_outcome_that_is_none_of_the_five(full: JobService) -> None:
+    held = given(full)
+    message = "an outcome must be Done, Retry, Release, Reject or Cancel, not Outcome"
+    refused(full, TypeError, message, lambda: full.exchange([(held, Outcome())]))
+
+
 def test_an_outcome_of_no_handle(full: JobService) -> None:
     refused(full, TypeError, HANDLES + "int", lambda: full.exchange([(1, Done())]))  # type: ignore[list-item]  # bad
 
@@ -200,35 +210,33 @@ def test_a_result_over_the_limit_of_the_service(open_service: OpenService) -> No
 
 
 ID = "a job id must be an int, not "
-ID_VERBS: dict[str, Callable[[JobService, Any], object]] = {
-    "cancel": lambda svc, ids: svc.cancel(ids),
-    "reset": lambda svc, ids: svc.reset(ids),
-    "reschedule": lambda svc, ids: svc.reschedule(ids, datetime.now(UTC)),
-    "delete": lambda svc, ids: svc.delete(ids),
-    "get": lambda svc, ids: svc.get(ids),
-    "status": lambda svc, ids: svc.status(ids),
-    "payload": lambda svc, ids: svc.payload(ids),
-}
 
 
-@pytest.mark.parametrize("verb", ID_VERBS)
+def id_verbs(svc: JobService) -> list[Callable[..., object]]:
+    """The verbs that take one id."""
+    return [svc.get, svc.status, svc.payload]
+
+
+def ids_verbs(svc: JobService) -> list[Callable[..., None]]:
+    """The verbs that take one id or several."""
+    return [svc.cancel, svc.reset, lambda ids: svc.reschedule(ids, datetime.now(UTC)), svc.delete]
+
+
 @pytest.mark.parametrize(
     ("job_id", "kind"), [("1", "str"), (b"1", "bytes"), (1.0, "float"), (True, "bool"), (None, "NoneType")]
 )
-def test_what_is_no_id(full: JobService, verb: str, job_id: Any, kind: str) -> None:
-    refused(full, TypeError, ID + kind, lambda: ID_VERBS[verb](full, job_id))
+def test_what_is_no_id(full: JobService, job_id: Any, kind: str) -> None:
+    refused(full, TypeError, ID + kind, *[partial(verb, job_id) for verb in (*ids_verbs(full), *id_verbs(full))])
 
 
-@pytest.mark.parametrize("verb", ["cancel", "reset", "reschedule", "delete"])
 @pytest.mark.parametrize(("job_id", "kind"), [("1", "str"), (1.0, "float"), (True, "bool"), ([1], "list")])
-def test_one_that_is_no_id_among_others(full: JobService, verb: str, job_id: Any, kind: str) -> None:
-    refused(full, TypeError, ID + kind, lambda: ID_VERBS[verb](full, [1, job_id]))
+def test_one_that_is_no_id_among_others(full: JobService, job_id: Any, kind: str) -> None:
+    refused(full, TypeError, ID + kind, *[partial(verb, [1, job_id]) for verb in ids_verbs(full)])
 
 
-@pytest.mark.parametrize("verb", ID_VERBS)
-def test_a_handle_is_no_id(full: JobService, verb: str) -> None:
+def test_a_handle_is_no_id(full: JobService) -> None:
     held = given(full)
-    refused(full, TypeError, ID + "Job", lambda: ID_VERBS[verb](full, held))
+    refused(full, TypeError, ID + "Job", *[partial(verb, held) for verb in (*ids_verbs(full), *id_verbs(full))])
 
 
 @pytest.mark.parametrize(

@@ -87,3 +87,8 @@ def test_a_service_of_bad_settings(arguments: dict[str, Any], error: type[Except
         JobService(storage, **arguments)
     JobService(storage).enqueue("t")
     storage.close()
+
+
+def test_a_url_where_a_storage_belongs() -> None:
+    with pytest.raises(TypeError, match=r"JobService takes a storage, not str: for a URL use jobq\.open\(url\)"):
+        JobService("memory://")  # type: ignore[arg-type]

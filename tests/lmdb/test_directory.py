@@ -102,7 +102,7 @@ def test_other_settings_than_the_same_process_are_refused(tmp_path: Path, settin
         ("sync=fast", "sync must be one of full, normal, off, not 'fast'"),
         ("max_size=12", "max_size must be from 1048576"),
         ("max_size=lots", "max_size must be a number of bytes, not 'lots'"),
-        ("snyc=off", "unknown parameter 'snyc' of a lmdb URL, did you mean 'sync'"),
+        ("snyc=off", r"unknown parameter 'snyc' of a lmdb URL \(did you mean 'sync'\?\): it knows sync, max_size"),
         ("sync=off&sync=full", "'sync' is given twice"),
     ],
 )
