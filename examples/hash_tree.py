@@ -5,9 +5,8 @@
 Stop it with Ctrl-C or kill -9 any of its processes at any moment: the same command finishes the rest.
 
 A job of the topic "dirs" is a directory to list, one of "files" a file to hash. A directory is settled and what is in
-it enqueued in one commit, so that no crash loses a file or brings one twice. The SHA-256 of a file is the result of
-its job, kept for ever, and the manifest is written from these. What cannot be read is retried, and in the end a dead
-letter, which the same command tries again.
+it enqueued in one commit, so that no crash loses a file or brings one twice. The SHA-256 of a file is its job's result,
+from which the manifest is written. What cannot be read is retried, and ends as a dead letter, for the next run to try.
 """
 
 import argparse
@@ -157,7 +156,7 @@ class Progress:
     def __init__(self, svc: JobService) -> None:
         self.svc = svc
         self.is_terminal = sys.stderr.isatty()
-        self.seen: deque[tuple[float, int]] = deque(maxlen=int(10 / POLL))
+        self.seen: deque[tuple[float, int]] = deque(maxlen=int(5 / POLL))
         self.next_at = time.monotonic() + 5
         self.look()
         self.before = self.finished
@@ -200,7 +199,8 @@ def hash_tree(svc: JobService, arguments: argparse.Namespace) -> int:
             crew.tend()
             progress.show()
             time.sleep(POLL)
-        progress.show(end="\n")
+        if crew.workers:
+            progress.show(end="\n")
     lines = write_manifest(svc, os.fsencode(arguments.manifest))
     new, seconds = progress.finished - progress.before, time.monotonic() - started
     print(f"{lines:,} files in {arguments.manifest}, {new:,} finished now, in {seconds:.1f} s")

@@ -19,7 +19,7 @@ from jobq.job import Job, lost_message
 from jobq.model.options import JobOptions, Limits, OptionOverrides
 from jobq.model.requests import UNSET, NewJob, OnDuplicate, PayloadLike
 from jobq.model.status import FINISHED_ORDERINGS, ORDERINGS_OF, CancelReason, Ordering, Status, StatusLike
-from jobq.model.times import SECOND, Seconds, instant, moment
+from jobq.model.times import Seconds, instant, moment
 from jobq.model.views import Exchange, JobInfo, TopicStats, wall_deadline
 from jobq.outcomes import Done, Outcome, Reject, Release, Retry
 from jobq.ports import Storage, UnitOfWork
@@ -310,7 +310,7 @@ class JobService:
 
         def soonest(uow: UnitOfWork) -> datetime | None:
             wait = consuming.due_in(uow, names)
-            return None if wait is None else moment(uow.now.wall + int(wait * SECOND))
+            return None if wait is None else moment(uow.now.wall + wait)
 
         return self._view(soonest)
 

@@ -36,7 +36,8 @@ def wait_for_haul(
             if haul.taken or (left is not None and left <= 0):
                 return haul
             when_idle(haul.now)
-            watch.wait(min(nap for nap in (left, haul.due_in, LONGEST_NAP) if nap is not None))
+            due_in = None if haul.due_in is None else haul.due_in / SECOND
+            watch.wait(min(nap for nap in (left, due_in, LONGEST_NAP) if nap is not None))
 
 
 def _unless_again(attempt: Callable[[], Haul]) -> Haul:

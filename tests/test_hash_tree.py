@@ -103,30 +103,43 @@ def workers_of(run: subprocess.Popen[str]) -> list[int]:
     return [int(pid) for pid in Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()]
 
 
-def is_alive(pid: int) -> bool:
-    """Whether a process runs; one that nobody has waited for does not."""
+def state_of(pid: int) -> str:
+    """How the kernel calls the state of a process: T is stopped, Z ended; "" if there is none."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):
-        return False
+        return ""
 
 
-def freeze_midway(run: subprocess.Popen[str], queue: JobService) -> list[int]:
-    """Stop both workers in a moment in which files are in their hands, and return their ids."""
+def have_ended(pids: list[int]) -> bool:
+    return all(state_of(pid) in ("", "Z") for pid in pids)
+
+
+def freeze_midway(run: subprocess.Popen[str], queue: JobService, waiting: int = 1) -> list[int]:
+    """Stop both workers while they hold files, and at least `waiting` others wait; return the workers' ids."""
 
     def is_midway() -> bool:
-        if not queue.stats("files").now[Status.RESERVED]:
+        now = queue.stats("files").now
+        return now[Status.RESERVED] > 0 and now[Status.READY] >= waiting
+
+    def is_frozen() -> bool:
+        workers = workers_of(run)
+        if len(workers) < 2 or not is_midway():
             return False
-        for worker in workers_of(run):
-            os.kill(worker, signal.SIGSTOP)
-        if queue.stats("files").now[Status.RESERVED]:
+        signal_all(workers, signal.SIGSTOP)
+        eventually(lambda: all(state_of(worker) == "T" for worker in workers))
+        if is_midway():
             return True
-        for worker in workers_of(run):
-            os.kill(worker, signal.SIGCONT)
+        signal_all(workers, signal.SIGCONT)
         return False
 
-    eventually(is_midway)
+    eventually(is_frozen)
     return workers_of(run)
+
+
+def signal_all(processes: list[int], number: signal.Signals) -> None:
+    for process in processes:
+        os.kill(process, number)
 
 
 def fill(queue: JobService) -> None:
@@ -229,8 +242,8 @@ def test_a_killed_worker_is_replaced(bench: Bench, queue: JobService) -> None:
     run = bench.start()
     killed, other = freeze_midway(run, queue)
     os.kill(killed, signal.SIGKILL)
-    os.kill(other, signal.SIGCONT)
     eventually(lambda: killed not in workers_of(run) and len(workers_of(run)) == 2)
+    os.kill(other, signal.SIGCONT)
 
     assert finish(run)[0] == 0
     assert_complete(bench, queue, 604)
@@ -239,8 +252,7 @@ def test_a_killed_worker_is_replaced(bench: Bench, queue: JobService) -> None:
 def test_both_workers_killed(bench: Bench, queue: JobService) -> None:
     bench.make_files(600)
     run = bench.start()
-    for worker in freeze_midway(run, queue):
-        os.kill(worker, signal.SIGKILL)
+    signal_all(freeze_midway(run, queue), signal.SIGKILL)
 
     assert finish(run)[0] == 0
     assert_complete(bench, queue, 604)
@@ -252,9 +264,8 @@ def test_without_their_parent_the_workers_stop_and_the_same_command_goes_on(benc
     workers = freeze_midway(run, queue)
     run.kill()
     run.wait(PATIENCE)
-    for worker in workers:
-        os.kill(worker, signal.SIGCONT)
-    eventually(lambda: not any(is_alive(worker) for worker in workers))
+    signal_all(workers, signal.SIGCONT)
+    eventually(lambda: have_ended(workers))
 
     now = queue.stats("files").now
     assert now[Status.RESERVED] == 0, "they gave back what they held"
@@ -269,7 +280,7 @@ def test_all_processes_killed_again_and_again(bench: Bench, queue: JobService) -
     bench.make_files(600)
     for _ in range(4):
         run = bench.start("--lease", "0.2")
-        freeze_midway(run, queue)
+        freeze_midway(run, queue, waiting=0)
         os.killpg(run.pid, signal.SIGKILL)
         run.wait(PATIENCE)
 
@@ -286,14 +297,13 @@ def test_stopped_cleanly_and_gone_on_with(bench: Bench, queue: JobService, stop:
         os.killpg(run.pid, stop)  # as Ctrl-C does: all of them get it
     else:
         os.kill(run.pid, stop)
-    for worker in workers:
-        os.kill(worker, signal.SIGCONT)
+    signal_all(workers, signal.SIGCONT)
 
     status, output, errors = finish(run)
 
     assert (status, output) == (130, "")
     assert errors.strip() == "hash_tree: stopped; the same command goes on from here"
-    assert not any(is_alive(worker) for worker in workers)
+    assert have_ended(workers)
     now = queue.stats("files").now
     assert now[Status.RESERVED] == 0, "they gave back what they held"
     assert now[Status.READY] > 0, "it was stopped midway"

@@ -10,7 +10,6 @@ from jobq.draft import Draft
 from jobq.model.options import Limits
 from jobq.model.records import Now, Place, Record, Total
 from jobq.model.status import FINISHED_ORDERINGS, Ordering, Status
-from jobq.model.times import SECOND
 from jobq.ports import UnitOfWork
 
 SWEPT = 1_000
@@ -20,13 +19,13 @@ SWEPT = 1_000
 class Haul(NamedTuple):
     """What one attempt to reserve gave.
 
-    due_in: seconds until time makes another job available; None if it does not. again: nothing was taken, but only
+    due_in: nanoseconds until time makes another job available; None if it does not. again: nothing was taken, but only
     because this attempt spent its bound on jobs whose time was over.
     """
 
     taken: list[tuple[Record, bytes]]
     now: Now
-    due_in: float | None = None
+    due_in: int | None = None
     again: bool = False
 
 
@@ -46,8 +45,8 @@ def reserve(draft: Draft, topics: Sequence[str], n: int, lease: int | None) -> H
     return Haul(list(zip(taken, draft.payloads([job.id for job in taken]), strict=True)), draft.now)
 
 
-def due_in(uow: UnitOfWork, topics: Sequence[str]) -> float | None:
-    """Seconds until a job of these topics can be reserved, as far as time alone decides it; 0 if one can be now."""
+def due_in(uow: UnitOfWork, topics: Sequence[str]) -> int | None:
+    """Nanoseconds until a job of these topics can be reserved, as far as time alone decides it; 0 if one can be now."""
     soonest = None
     for topic in topics:
         state = uow.topics.state(topic)
@@ -59,7 +58,7 @@ def due_in(uow: UnitOfWork, topics: Sequence[str]) -> float | None:
                     at = lifecycle.available_at(place, uow.now)
                     if at is not None and (soonest is None or at < soonest):
                         soonest = at
-    return None if soonest is None else max(0, soonest - uow.now.steady) / SECOND
+    return None if soonest is None else max(0, soonest - uow.now.steady)
 
 
 def retire(draft: Draft, topics: Sequence[str], n: int, limits: Limits) -> None:

@@ -198,6 +198,23 @@ def test_a_job_put_back_replaced_and_reserved_has_the_new_payload(svc: JobServic
     assert svc.payload(job.id) == b"new"
 
 
+@pytest.mark.parametrize(
+    ("replacement", "expected"),
+    [
+        ({"priority": -5}, ["new", "a", "b"]),
+        ({"priority": 5}, ["a", "b", "c"]),
+        ({"delay": 5}, ["a", "b", "c"]),
+    ],
+)
+def test_a_ready_job_that_is_replaced_is_served_as_it_becomes(
+    svc: JobService, replacement: dict[str, Any], expected: list[str]
+) -> None:
+    svc.enqueue("t", -1, name="old", unique_key="k")
+    enqueue_named(svc, "a", "b", "c", "d")
+    new = NewJob("t", name="new", unique_key="k", on_duplicate="replace", **replacement)
+    assert names(svc.exchange(enqueue=new, topics="t", n=3).jobs) == expected
+
+
 def test_a_released_job_fills_the_topic_before_a_new_one(open_service: OpenService) -> None:
     svc = open_service(limits=Limits(depth=1))
     job = given(svc)

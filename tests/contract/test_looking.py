@@ -255,6 +255,12 @@ def test_a_delayed_job_is_due_at_its_time_or_now(svc: JobService, clock: ManualC
     assert svc.next_due("t") == clock.now()
 
 
+def test_a_job_delayed_for_decades_is_due_to_the_microsecond(svc: JobService, clock: ManualClock) -> None:
+    run_at = clock.now().replace(year=2100, microsecond=123457)
+    job_id = svc.enqueue("t", run_at=run_at)
+    assert svc.next_due("t") == svc.get(job_id).run_at == run_at
+
+
 def test_a_reserved_job_is_due_at_its_deadline(svc: JobService, clock: ManualClock) -> None:
     given(svc, lease=30)
     svc.enqueue("t", delay=60)
