@@ -113,10 +113,7 @@ class Draft:
         if old.unique_key:
             self._track_key(old, kept)
         if old.id in self._fresh:
-            if kept is None:
-                del self._fresh[old.id], self._payloads[old.id]
-            else:
-                self._fresh[old.id] = kept
+            self._fresh[old.id] = new  # reserved at most, so it stays
             return
         before = self._changes.get(old.id)
         self._changes[old.id] = (old if before is None else before[0], kept)

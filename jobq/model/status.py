@@ -41,7 +41,6 @@ class Ordering(IntEnum):
 
 
 WAITING = (Status.READY, Status.DELAYED)
-FINISHED = (Status.DONE, Status.CANCELED)
 FINISHED_ORDERINGS = (Ordering.DONE, Ordering.CANCELED, Ordering.DEAD)
 
 ORDERINGS_OF: dict[Status, tuple[Ordering, ...]] = {

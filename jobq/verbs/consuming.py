@@ -69,11 +69,14 @@ def retire(draft: Draft, topics: Sequence[str], n: int, limits: Limits) -> None:
         for ordering in FINISHED_ORDERINGS:
             if bound > 0 and state.now[ordering]:
                 places = over(draft, topic, ordering, bound)
-                excess = min(bound, state.now[Ordering.DONE] - limits.done)
-                if ordering is Ordering.DONE and excess > len(places):
-                    places = draft.uow.topics.page(topic, ordering, None, excess)
+                if ordering is Ordering.DONE and (excess := _excess(draft, topic, limits)) > len(places):
+                    places = draft.uow.topics.page(topic, ordering, None, min(bound, excess))
                 draft.discard(places)
                 bound -= len(places)
+
+
+def _excess(draft: Draft, topic: str, limits: Limits) -> int:
+    return draft.state(topic).now[Ordering.DONE] + len(draft.drafted(topic, Status.DONE)) - limits.done
 
 
 def overdue(uow: UnitOfWork, topics: Sequence[str]) -> list[str]:

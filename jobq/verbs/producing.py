@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from jobq import lifecycle
 from jobq.draft import Draft
-from jobq.errors import DuplicateJob, TopicFull
+from jobq.errors import DuplicateJob, StorageCorrupt, TopicFull
 from jobq.model.options import Limits
 from jobq.model.records import Total
 from jobq.model.requests import Request
@@ -63,20 +63,14 @@ def _add(draft: Draft, job_id: int, request: Request) -> None:
 
 def _replace(draft: Draft, holder: int, request: Request) -> None:
     [job] = draft.get([holder])
+    held = f"unique key {request.unique_key!r} of topic {request.topic!r} is held by job {holder}"
     if job is None:
-        raise DuplicateJob(f"unique key {request.unique_key!r} is held by job {holder}", job_id=holder)
+        raise StorageCorrupt(f"{held}, which is not there")
     if request.on_duplicate == "raise":
-        raise DuplicateJob(
-            f"unique key {request.unique_key!r} of topic {request.topic!r} is held by job {holder}, which is "
-            f"{job.status.value}: on_duplicate='keep' returns its id, 'replace' gives it the new payload",
-            job_id=holder,
-        )
+        advice = "on_duplicate='keep' returns its id, 'replace' gives it the new payload"
+        raise DuplicateJob(f"{held}, which is {job.status.value}: {advice}", job_id=holder)
     if job.status is Status.RESERVED:
-        raise DuplicateJob(
-            f"unique key {request.unique_key!r} of topic {request.topic!r} is held by job {holder}, which is "
-            "reserved: only a waiting job can be replaced",
-            job_id=holder,
-        )
+        raise DuplicateJob(f"{held}, which is reserved: only a waiting job can be replaced", job_id=holder)
     draft.change(job, lifecycle.replace(job, request, draft.now))
     draft.replace_payload(holder, request.payload)
 

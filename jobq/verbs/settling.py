@@ -37,14 +37,12 @@ def settle(draft: Draft, settlements: Sequence[Settlement], limits: Limits) -> t
     followers: list[Request] = []
     now = draft.now
     found = draft.get([settlement.job_id for settlement in settlements])
-    settled: set[int] = set()
     for position, (settlement, job) in enumerate(zip(settlements, found, strict=True)):
-        if job is None or not lifecycle.is_held(job, settlement.attempt) or job.id in settled:
+        if job is None or not lifecycle.is_held(job, settlement.attempt):
             lost.append(position)
             continue
         after = settlement.change(job, now)
         draft.change(job, after)
-        settled.add(job.id)
         count(draft.tally(job.topic), job, after, settlement.is_retry)
         followers += settlement.then
     return lost, producing.enqueue(draft, followers, limits) if followers else []
