@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 import time
+
+from jobq.ports import Signal
 
 
 class SystemClock:
@@ -17,6 +18,6 @@ class SystemClock:
         """Nanoseconds of the monotonic clock."""
         return time.monotonic_ns()
 
-    def wait(self, event: threading.Event, timeout: float) -> bool:
+    def wait(self, event: Signal, timeout: float) -> bool:
         """Wait until the event is set or `timeout` seconds have passed."""
         return event.wait(timeout)

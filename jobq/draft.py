@@ -22,7 +22,18 @@ _NO_TOPIC = TopicState()
 class Draft:
     """The changes of one unit of work."""
 
-    __slots__ = ("_changes", "_discarded", "_fresh", "_keys", "_payloads", "_states", "_tallies", "now", "uow")
+    __slots__ = (
+        "_changes",
+        "_discarded",
+        "_fresh",
+        "_keys",
+        "_orphans",
+        "_payloads",
+        "_states",
+        "_tallies",
+        "now",
+        "uow",
+    )
 
     def __init__(self, uow: UnitOfWork) -> None:
         self.uow = uow
@@ -31,6 +42,7 @@ class Draft:
         self._changes: dict[int, tuple[Record, Record | None]] = {}
         self._payloads: dict[int, bytes] = {}
         self._discarded: list[Place] = []
+        self._orphans: list[Place] = []
         self._keys: dict[tuple[str, str], int | None] = {}
         self._states: dict[str, TopicState] = {}
         self._tallies: dict[str, Tally] = {}
@@ -48,6 +60,12 @@ class Draft:
             elif job_id in self._fresh:
                 stored[job_id] = self._fresh[job_id]
         return [stored[job_id] for job_id in ids]
+
+    def at(self, places: Sequence[Place]) -> list[Record]:
+        """The records of stored places as this draft leaves them; a place without a job is given up."""
+        found = self.get([place.id for place in places])
+        self._orphans.extend(place for place, job in zip(places, found, strict=True) if job is None)
+        return [job for job in found if job is not None]
 
     def payloads(self, ids: Sequence[int]) -> list[bytes]:
         """The payloads of existing jobs as this draft leaves them."""
@@ -86,6 +104,10 @@ class Draft:
         after = [*(new for _, new in self._changes.values() if new is not None), *self._fresh.values()]
         came, went = (sum(r.topic == topic and r.status in WAITING for r in records) for records in (after, before))
         return now[Ordering.READY] + now[Ordering.DELAYED] + came - went
+
+    def orphans(self) -> int:
+        """How many places without a job this draft gives up."""
+        return len(self._orphans)
 
     def has_touched(self, job_id: int) -> bool:
         """Whether this draft changed the job."""
@@ -152,6 +174,7 @@ class Draft:
         if self._discarded:
             self.uow.jobs.discard([place.id for place in self._discarded])
             moves.extend([(place, None) for place in self._discarded])
+        moves.extend([(place, None) for place in self._orphans])
         if moves:
             self._count(moves)
             self.uow.topics.move(moves)

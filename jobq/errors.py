@@ -68,6 +68,10 @@ class StorageError(JobqError):
     """The storage could not do its work; the driver's error is the cause."""
 
 
+class ReentrantCall(StorageError):
+    """A verb was called within a transaction of the same thread, as by a signal handler or a finalizer."""
+
+
 class StorageFull(StorageError):
     """The storage has no room for new jobs; settling and deleting still work."""
 

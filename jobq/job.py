@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Iterable
 from datetime import datetime
 from types import TracebackType
 from typing import Any, NoReturn, Protocol, Self
 
-from jobq.errors import JobNotFound, JobqError, LeaseLost
+from jobq.errors import DuplicateJob, JobNotFound, JobqError, LeaseLost, StorageFull, TopicFull
 from jobq.model.options import JobOptions
 from jobq.model.records import Record, options_of
 from jobq.model.requests import NewJob
@@ -47,7 +48,7 @@ class Job:
     logged and retried, and what is no Exception (KeyboardInterrupt) releases the job and goes on up.
     """
 
-    __slots__ = ("__weakref__", "_record", "_service", "deadline", "lease", "payload", "settled")
+    __slots__ = ("__weakref__", "_pid", "_record", "_service", "deadline", "lease", "payload", "settled")
 
     def __init__(self, service: Holder, record: Record, payload: bytes, deadline: datetime, lease: int) -> None:
         self._service = service
@@ -56,6 +57,7 @@ class Job:
         self.deadline = deadline
         self.lease = lease
         self.settled = False
+        self._pid = os.getpid()
 
     def __repr__(self) -> str:
         record = self._record
@@ -168,6 +170,8 @@ class Job:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
+        if self._pid != os.getpid():
+            return False  # a forked child leaves a block of its parent's: the job is the parent's to settle
         is_ordinary = error is None or isinstance(error, Exception)
         if error is not None and is_ordinary and not isinstance(error, Outcome):
             log.error("%r failed: %s", self, error, exc_info=error)
@@ -183,8 +187,8 @@ class Job:
     def _leave(self, outcome: Outcome) -> None:
         try:
             exchange = self._service.exchange([(self, outcome)])
-        except (TypeError, ValueError) as problem:
-            log.exception("%r: its outcome %s is not allowed, so it is retried", self, type(outcome).__name__)
+        except (TypeError, ValueError, DuplicateJob, TopicFull, StorageFull) as problem:
+            log.exception("%r: its outcome %s was refused, so it is retried", self, type(outcome).__name__)
             exchange = self._service.exchange([(self, Retry(error=problem))])
         if exchange.lost:
             log.warning("%r: the reservation was lost, and its outcome is dropped", self)

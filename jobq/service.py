@@ -6,15 +6,17 @@ Each verb checks its arguments, runs one transaction, and turns records into wha
 
 from __future__ import annotations
 
+import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
-from os import PathLike
 from typing import Any, NoReturn, Self, TypeVar, Unpack
 
-from jobq import inputs
+from jobq import inputs, lifecycle
 from jobq.draft import Draft, commit
-from jobq.errors import LeaseLost, ServiceClosed
+from jobq.errors import LeaseLost, ReentrantCall, ServiceClosed
 from jobq.job import Job, lost_message
 from jobq.model.options import JobOptions, Limits, OptionOverrides
 from jobq.model.requests import UNSET, NewJob, OnDuplicate, PayloadLike
@@ -51,11 +53,12 @@ class JobService:
         topic_defaults: Mapping[str, JobOptions] | None = None,
         limits: Limits | None = None,
     ) -> None:
-        if isinstance(storage, str | PathLike):
+        if isinstance(storage, str | os.PathLike):
             raise TypeError(f"JobService takes a storage, not {type(storage).__name__}: for a URL use jobq.open(url)")
         self._defaults = inputs.Defaults(defaults, topic_defaults)
         self._limits = inputs.limits(limits)
         self._storage = storage
+        self._abandoned: deque[Job] = deque()
         self._sweeper = Sweeper(storage, self._limits)
         self._closed = False
 
@@ -156,17 +159,12 @@ class JobService:
     ) -> Iterator[Job]:
         """Yield reserved jobs one by one, n a reservation; ends once nothing came for `timeout` seconds (None: never).
 
-        Leaving the loop releases what was reserved and not yet yielded.
+        The leases of the n run from their reservation. Leaving the loop releases what was reserved and not yet yielded.
         """
-        waiting: list[Job] = []
-        try:
-            while waiting := self.reserve(topics, n, timeout, lease=lease):
-                waiting.reverse()
-                while waiting:
-                    yield waiting.pop()
-        finally:
-            if waiting and not self._closed:
-                self.exchange([(job, Release()) for job in waiting])  # one lost meanwhile is no error here
+        names = inputs.topics(topics)
+        inputs.whole(n, "n", least=1, most=self._limits.batch)
+        inputs.timeout(timeout), inputs.lease(lease)
+        return self._yield_jobs(partial(self.reserve, names, n, timeout, lease=lease))
 
     def done(self, jobs: Job | Iterable[Job], result: Any = None) -> None:
         """The jobs' work is done; `result` is a JSON value to keep.
@@ -384,6 +382,8 @@ class JobService:
 
     def _commit(self, verb: Callable[[Draft], T]) -> T:
         self._check_open()
+        if self._abandoned:
+            self._release_abandoned()
         return commit(self._storage, verb)
 
     def _view(self, body: Callable[[UnitOfWork], T]) -> T:
@@ -407,7 +407,7 @@ class JobService:
         return handles
 
     def _shares_storage(self, other: object) -> bool:
-        return isinstance(other, JobService) and other._storage.url == self._storage.url
+        return isinstance(other, JobService) and other._storage.identity == self._storage.identity
 
     def _settle(self, jobs: Job | Iterable[Job], outcome: Outcome) -> None:
         handles = self._handles(jobs)
@@ -428,6 +428,32 @@ class JobService:
         for job in handles:
             job.settled = job.settled or job not in gone
         return list(gone)
+
+    def _yield_jobs(self, reserve: Callable[[], list[Job]]) -> Iterator[Job]:
+        pid = os.getpid()
+        waiting: list[Job] = []
+        try:
+            while waiting := reserve():
+                waiting.reverse()
+                while waiting:
+                    yield waiting.pop()
+        finally:
+            if waiting and os.getpid() == pid:  # a forked child leaves its parent's jobs alone
+                self._give_back(waiting)
+
+    def _give_back(self, jobs: Iterable[Job]) -> None:
+        # The collector may close a generator in the middle of another verb: the next one gives the jobs back then.
+        self._abandoned.extend(jobs)
+        with suppress(ReentrantCall, ServiceClosed):
+            self._release_abandoned()
+
+    def _release_abandoned(self) -> None:
+        jobs = list(self._abandoned)
+        if jobs:
+            settlements = [Settlement(job.id, job.attempt, lifecycle.release) for job in jobs]
+            commit(self._storage, lambda draft: settling.settle(draft, settlements, self._limits))
+            for job in jobs:
+                self._abandoned.remove(job)
 
     def _raise_lost(self, lost: list[Job]) -> None:
         if lost:
@@ -456,7 +482,7 @@ class JobService:
         return lambda: self._commit(verb)
 
     def _wait(self, topics: Sequence[str], attempt: Callable[[], Haul], timeout: int | None) -> Haul:
-        return wait_for_haul(self._storage, topics, attempt, timeout, self._sweeper.sweep_if_due)
+        return wait_for_haul(self._storage, topics, attempt, timeout, self._sweeper.sweep)
 
     def _jobs(self, haul: Haul, lease: int | None) -> list[Job]:
         now = haul.now

@@ -48,4 +48,4 @@ def _retry(outcome: Retry) -> Callable[[Record, Now], Record]:
     error = inputs.error(outcome.error)
     if outcome.delay is not None:
         return lambda job, now: lifecycle.retry(job, now, now.wall + delay, error)
-    return partial(lifecycle.retry, run_at=run_at or None, error=error)
+    return partial(lifecycle.retry, run_at=None if outcome.run_at is None else run_at, error=error)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from jobq.draft import commit
 from jobq.model.options import Limits
 from jobq.model.records import Now
@@ -12,25 +10,34 @@ from jobq.ports import Storage
 from jobq.verbs import consuming
 
 EVERY = 60 * SECOND
-TOPICS = 200
-"""Topics looked at in one view, so that it stays short."""
+TOPICS = 100
+"""Topics looked at before a nap, at the most; so that what comes meanwhile need not wait."""
 
 
 class Sweeper:
-    """Sweeps all topics of a storage, at most once in EVERY nanoseconds."""
+    """Goes round all topics of a storage, a few before each nap, and at most once in EVERY nanoseconds."""
 
     def __init__(self, storage: Storage, limits: Limits) -> None:
         self._storage = storage
         self._limits = limits
-        self._next = 0
+        self._next: int | None = None
+        self._ahead: list[str] = []
 
-    def sweep_if_due(self, now: Now) -> None:
-        """Sweep if the last time is long ago, one short transaction for each topic that needs it."""
-        if now.steady < self._next:
+    def sweep(self, now: Now) -> None:
+        """Go on with the round if it is time for one: sweep the next topic that needs it, if there is one."""
+        if not self._ahead and not self._is_time(now):
             return
+        looked_at, self._ahead = self._ahead[:TOPICS], self._ahead[TOPICS:]
+        overdue = self._storage.view(lambda uow: consuming.first_overdue(uow, looked_at))
+        if overdue is not None:
+            self._ahead = looked_at[looked_at.index(overdue) + 1 :] + self._ahead
+            commit(self._storage, lambda draft: consuming.sweep(draft, overdue, self._limits))
+
+    def _is_time(self, now: Now) -> bool:
+        if self._next is None:
+            self._next = now.steady + EVERY
+        if now.steady < self._next:
+            return False
         self._next = now.steady + EVERY
-        names = self._storage.view(lambda uow: uow.topics.names())
-        for start in range(0, len(names), TOPICS):
-            overdue = partial(consuming.overdue, topics=names[start : start + TOPICS])
-            for topic in self._storage.view(overdue):
-                commit(self._storage, partial(consuming.sweep, topic=topic, limits=self._limits))
+        self._ahead = self._storage.view(lambda uow: uow.topics.names())
+        return True

@@ -6,6 +6,7 @@ import threading
 from datetime import UTC, datetime, timedelta
 
 from jobq.model.times import SECOND, instant, moment
+from jobq.ports import Signal
 
 PATIENCE = 30
 """Real seconds after which a test that waits for another thread or process has failed."""
@@ -18,7 +19,7 @@ class ManualClock:
         self._lock = threading.Lock()
         self._wall = instant(datetime(2026, 1, 1, tzinfo=UTC), "start")
         self._steady = 1_000 * SECOND
-        self._sleepers: list[tuple[int, threading.Event]] = []
+        self._sleepers: list[tuple[int, Signal]] = []
         self.sleeping = threading.Semaphore(0)
         """Released once for each wait that begins, so that a test can know that a thread waits."""
 
@@ -49,7 +50,7 @@ class ManualClock:
         """Set the wall clock forward or back; no time passes."""
         self._wall += int(seconds * SECOND)
 
-    def wait(self, event: threading.Event, timeout: float) -> bool:
+    def wait(self, event: Signal, timeout: float) -> bool:
         until = self._steady + int(timeout * SECOND)
         sleeper = (until, event)
         with self._lock:

@@ -128,7 +128,7 @@ def test_overrides_change_single_fields() -> None:
 
 
 def test_an_unknown_override_is_named_with_its_neighbour() -> None:
-    with pytest.raises(TypeError, match=r"unknown option 'max_retrys' \(did you mean 'max_retries'\?\): the options are"):
+    with pytest.raises(TypeError, match=r"'max_retrys' \(did you mean 'max_retries'\?\): the options are"):
         with_overrides(JobOptions(), {"max_retrys": 2})
     with pytest.raises(TypeError, match=r"unknown option 'zzz': the options are"):
         with_overrides(JobOptions(), {"zzz": 2})

@@ -27,7 +27,11 @@ def open_storage(url: str) -> MemoryStorage | LmdbStorage:
         raise TypeError(f"a URL must be a str, not {type(url).__name__}")
     scheme, colon, rest = url.partition(":")
     if not colon or scheme not in ("memory", "lmdb"):
-        raise ConfigError(f"unknown storage URL {_without_password(url)!r}: jobq knows {SCHEMES}")
+        # The rest of an unknown URL is not shown: it may hold a password.
+        given = f"the scheme {scheme!r}" if colon else f"{url!r}"
+        raise ConfigError(f"{given} names no storage: jobq knows {SCHEMES}")
+    if "\0" in unquote(rest):
+        raise ConfigError("a storage URL must not hold a zero byte")
     location, _, query = rest.partition("?")
     parameters = _parameters(scheme, query)
     return _memory(location) if scheme == "memory" else _lmdb(location, parameters)
@@ -80,11 +84,3 @@ def _size(value: str | None) -> int | None:
     if not value.isascii() or not value.isdigit():
         raise ConfigError(f"max_size must be a number of bytes, not {value!r}")
     return int(value)
-
-
-def _without_password(url: str) -> str:
-    before, at, after = url.rpartition("@")
-    if not at:
-        return url
-    scheme, _, user = before.partition("://")
-    return f"{scheme}://{user.partition(':')[0]}:***@{after}"

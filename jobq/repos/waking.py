@@ -1,10 +1,14 @@
-"""Waking the threads of this process that wait for a job."""
+"""Waking the threads of this process that wait for a job.
+
+Everything here may be called from a signal handler that interrupts the same thread in the middle of it.
+"""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from queue import Empty, SimpleQueue
 
 from jobq import lifecycle
 from jobq.model.records import Now
@@ -12,12 +16,44 @@ from jobq.model.times import SECOND
 from jobq.ports import Clock, Move
 
 
+class Ring:
+    """A flag to wait for, like threading.Event, whose lock a signal handler could find held by its own thread."""
+
+    def __init__(self) -> None:
+        self._rings: SimpleQueue[None] = SimpleQueue()
+
+    def set(self) -> None:
+        """Set the flag, and wake who waits for it."""
+        self._rings.put(None)
+
+    def is_set(self) -> bool:
+        """Whether it is set."""
+        return not self._rings.empty()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until it is set (True) or `timeout` seconds have passed (False); it stays as it was."""
+        try:
+            self._rings.get(timeout=timeout)
+        except Empty:
+            return False
+        self._rings.put(None)
+        return True
+
+    def clear(self) -> None:
+        """Take the flag back."""
+        try:
+            while True:
+                self._rings.get_nowait()
+        except Empty:
+            pass
+
+
 class Waiter:
-    """One waiting thread: an event, and the steady time up to which it means to sleep; 0 while it does not."""
+    """One waiting thread: a flag, and the steady time up to which it means to sleep; 0 while it does not."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self.event = threading.Event()
+        self.event = Ring()
         self.until = 0
 
     def wait(self, timeout: float) -> None:
@@ -35,11 +71,11 @@ class Waiter:
 
 
 class Bell:
-    """Who waits for which topic. Ringing sets events only, so it may be done by any thread after any commit."""
+    """Who waits for which topic. Ringing sets flags only, so it may be done by any thread after any commit."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._waiters: dict[str, set[Waiter]] = {}
 
     @contextmanager
@@ -69,7 +105,7 @@ class Bell:
                 soonest[place.topic] = min(at, soonest.get(place.topic, at))
         with self._lock:
             for topic, at in soonest.items():
-                for waiter in self._waiters.get(topic, ()):
+                for waiter in list(self._waiters.get(topic, ())):
                     # A waiter that is not asleep may have looked before the commit.
                     if not waiter.until or at < waiter.until:
                         waiter.event.set()
@@ -77,6 +113,6 @@ class Bell:
     def ring_all(self) -> None:
         """Wake everybody."""
         with self._lock:
-            for waiters in self._waiters.values():
-                for waiter in waiters:
+            for waiters in list(self._waiters.values()):
+                for waiter in list(waiters):
                     waiter.event.set()

@@ -57,7 +57,7 @@ def clear(draft: Draft, topic: str, n: int) -> int:
     topics = draft.uow.topics
     places = topics.head(topic, n)
     places += topics.page(topic, Ordering.DELAYED, None, n - len(places)) if len(places) < n else []
-    cancel(draft, [place.id for place in places], "cleared")
+    cancel(draft, [job.id for job in draft.at(places)], "cleared")
     return len(places)
 
 
@@ -76,8 +76,7 @@ def prune_before(
     Returns how many were deleted, and the place to go on behind; None at the end.
     """
     places = draft.uow.topics.page(topic, ordering, after, n)
-    jobs = draft.get([place.id for place in places])
-    old = [job for job in jobs if job is not None and job.finished_at < before]
+    old = [job for job in draft.at(places) if job.finished_at < before]
     for job in old:
         draft.delete(job)
     return len(old), places[-1] if len(places) == n else None

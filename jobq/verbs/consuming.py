@@ -41,7 +41,8 @@ def reserve(draft: Draft, topics: Sequence[str], n: int, lease: int | None) -> H
         turned += _turn_due(draft, topic, max(n, 100))
         taken += _take(draft, topic, n - len(taken), lease)
     if not taken:
-        return Haul([], draft.now, None if turned else due_in(draft.uow, topics), bool(turned))
+        again = turned + draft.orphans() > 0
+        return Haul([], draft.now, None if again else due_in(draft.uow, topics), again)
     return Haul(list(zip(taken, draft.payloads([job.id for job in taken]), strict=True)), draft.now)
 
 
@@ -79,16 +80,13 @@ def _excess(draft: Draft, topic: str, limits: Limits) -> int:
     return draft.state(topic).now[Ordering.DONE] + len(draft.drafted(topic, Status.DONE)) - limits.done
 
 
-def overdue(uow: UnitOfWork, topics: Sequence[str]) -> list[str]:
-    """Those of the topics that hold a lease or a finished job whose time is over."""
-
-    def is_overdue(topic: str) -> bool:
-        return any(
-            uow.topics.due(topic, ordering, lifecycle.due_rank(ordering, uow.now), 1)
-            for ordering in (Ordering.RESERVED, *FINISHED_ORDERINGS)
-        )
-
-    return [topic for topic in topics if is_overdue(topic)]
+def first_overdue(uow: UnitOfWork, topics: Sequence[str]) -> str | None:
+    """The first of the topics that holds a lease or a finished job whose time is over."""
+    for topic in topics:
+        for ordering in (Ordering.RESERVED, *FINISHED_ORDERINGS):
+            if uow.topics.due(topic, ordering, lifecycle.due_rank(ordering, uow.now), 1):
+                return topic
+    return None
 
 
 def sweep(draft: Draft, topic: str, limits: Limits) -> None:
@@ -104,18 +102,14 @@ def over(draft: Draft, topic: str, ordering: Ordering, n: int) -> list[Place]:
 
 def _turn_due(draft: Draft, topic: str, bound: int) -> int:
     """Make up to `bound` jobs Ready whose lease is over (half of them at most) or whose time has come."""
-    turned = 0
-    for ordering, most in ((Ordering.RESERVED, bound // 2), (Ordering.DELAYED, bound)):
-        if not draft.state(topic).now[ordering]:
-            continue
-        places = over(draft, topic, ordering, most - turned if ordering is Ordering.DELAYED else most)
-        for job in draft.get([place.id for place in places if not draft.has_touched(place.id)]):
-            if job is not None and job.status is Status.RESERVED:
-                _expire(draft, job)
-            elif job is not None:
-                draft.change(job, lifecycle.due(job))
-        turned += len(places)
-    return turned
+    state = draft.state(topic)
+    expired = over(draft, topic, Ordering.RESERVED, bound // 2) if state.now[Ordering.RESERVED] else []
+    for job in draft.at([place for place in expired if not draft.has_touched(place.id)]):
+        _expire(draft, job)
+    due = over(draft, topic, Ordering.DELAYED, bound - len(expired)) if state.now[Ordering.DELAYED] else []
+    for job in draft.at([place for place in due if not draft.has_touched(place.id)]):
+        draft.change(job, lifecycle.due(job))
+    return len(expired) + len(due)
 
 
 def _expire(draft: Draft, job: Record) -> None:
@@ -154,4 +148,4 @@ def _ready(draft: Draft, topic: str, n: int) -> list[Record]:
     if drafted or left:
         places = [place for place in places if not draft.has_touched(place.id)]
         places = sorted(places + [lifecycle.place_of(job) for job in drafted])[:n]
-    return [job for job in draft.get([place.id for place in places]) if job is not None]
+    return draft.at(places)

@@ -11,7 +11,6 @@ from jobq import (
     Cancel,
     CancelReason,
     Done,
-    DuplicateJob,
     Job,
     JobService,
     Limits,
@@ -21,7 +20,6 @@ from jobq import (
     Retry,
     ServiceClosed,
     Status,
-    TopicFull,
 )
 from jobq.outcomes import Outcome
 from tests.clocks import ManualClock
@@ -281,18 +279,22 @@ def test_an_outcome_that_is_not_allowed_is_logged_and_retried(svc: JobService, o
     assert (info.last_error or "").startswith(("TypeError: ", "ValueError: "))
     [record] = caplog.records
     assert record.levelno == logging.ERROR
-    assert f"its outcome {type(outcome).__name__} is not allowed" in record.getMessage()
+    assert f"its outcome {type(outcome).__name__} was refused" in record.getMessage()
 
 
-def test_a_follower_that_is_refused_raises_and_leaves_the_job_reserved(open_service: OpenService) -> None:
+def test_a_follower_that_is_refused_is_logged_and_the_job_retried(open_service: OpenService, caplog: Log) -> None:
     svc = open_service(limits=Limits(depth=1))
     svc.enqueue("u", unique_key="k")
-    job = given(svc)
-    with unchanged(svc), pytest.raises(TopicFull):
-        leave(job, Done(then=NewJob("u")))
-    with unchanged(svc), pytest.raises(DuplicateJob):
-        leave(job, Done(then=NewJob("u", unique_key="k")))
-    assert not job.settled
+    for then in (NewJob("u"), NewJob("u", unique_key="k")):
+        job = given(svc)
+        leave(job, Done(then=then))
+        info = svc.get(job.id)
+        assert (info.status, info.retry_count) == (Status.DELAYED, 1)
+        svc.cancel(job.id)
+    assert [record.getMessage().partition(": ")[2] for record in caplog.records] == [
+        "its outcome Done was refused, so it is retried"
+    ] * 2
+    assert svc.stats("u").enqueued == 1
 
 
 def test_a_closed_service_raises_at_the_end_of_the_block(svc: JobService) -> None:

@@ -139,7 +139,9 @@ def test_a_directory_without_permission_to_write(tmp_path: Path, monkeypatch: py
     (tmp_path / "jobs").mkdir()
     # Root may write anywhere, so the system's answer is stood in for.
     monkeypatch.setattr(os, "access", lambda *_: False)
-    with pytest.raises(StorageError, match="is not writable: a queue needs that even to read"):
+    with pytest.raises(
+        StorageError, match="is not writable, which a queue needs even to read: change its owner or mode"
+    ):
         jobq.open(f"lmdb://{tmp_path}/jobs")
 
 
@@ -153,10 +155,26 @@ def test_another_format_is_refused_and_left_alone(tmp_path: Path) -> None:
     assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 1}', '{"format": 1, "sync": "full", "colour": "red"}'])
-def test_a_damaged_jobq_json(tmp_path: Path, text: str) -> None:
+SOUND = b'{"format": 1, "sync": "full", "max_size": 68719476736, "generation": 1, "boot_id": "x"}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"\xff\xfe",
+        b"[]",
+        b"{}",
+        b'{"format": 1}',
+        SOUND.replace(b'"x"', b'"x", "colour": "red"'),
+        SOUND.replace(b'"full"', b'"fast"'),
+        SOUND.replace(b"68719476736", b"null"),
+        SOUND.replace(b'"generation": 1', b'"generation": "1"'),
+    ],
+)
+def test_a_damaged_jobq_json(tmp_path: Path, text: bytes) -> None:
     jobq.open(f"lmdb://{tmp_path}/jobs").close()
-    (tmp_path / "jobs" / "jobq.json").write_text(text)
+    (tmp_path / "jobs" / "jobq.json").write_bytes(text)
     with pytest.raises(StorageCorrupt, match="does not say what the directory is"):
         jobq.open(f"lmdb://{tmp_path}/jobs")
 

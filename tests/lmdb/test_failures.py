@@ -10,10 +10,10 @@ import lmdb
 import pytest
 
 import jobq
-from jobq import NewJob, StorageCorrupt, StorageError
+from jobq import JobNotFound, NewJob, Status, StorageError
 from jobq.codec import id_key
 from jobq.repos.lmdb import LmdbStorage
-from tests.clocks import PATIENCE
+from tests.clocks import PATIENCE, ManualClock
 from tests.invariants import check_invariants
 
 FAILING_WRITE = """
@@ -73,14 +73,40 @@ def test_an_error_of_lmdb_in_a_body_is_translated_and_leaves_nothing(tmp_path: P
 
 
 @pytest.mark.parametrize("damage", [b"", b"\x07", b"\x01" * 30, b"\x02" * 200, b"\x01\xff" + b"\0" * 76])
-def test_a_record_that_cannot_be_read_is_said_to_be(tmp_path: Path, damage: bytes) -> None:
-    storage = LmdbStorage(tmp_path / "jobs", sync="off")
+@pytest.mark.parametrize("status", ["ready", "delayed", "reserved"])
+def test_a_record_that_cannot_be_read_is_set_aside_and_the_queue_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, clock: ManualClock, damage: bytes, status: str
+) -> None:
+    """One bad record blocks the batch (huey, River)."""
+    storage = LmdbStorage(tmp_path / "jobs", sync="off", clock=clock)
     svc = jobq.JobService(storage)
-    svc.enqueue_many([NewJob("mail"), NewJob("mail")])
+    svc.enqueue_many([NewJob("mail", lease=5, delay=5 if status == "delayed" else None) for _ in range(5)])
+    if status == "reserved":
+        svc.reserve("mail", 5)
     environment = storage._environment
     with environment.env.begin(write=True) as txn:
-        txn.put(id_key(1), damage, db=environment.dbs.jobs)
-    with pytest.raises(StorageCorrupt, match="the record of job 1 cannot be read"):
-        svc.get(1)
-    assert svc.get(2).status == "ready"
+        txn.put(id_key(3), damage, db=environment.dbs.jobs)
+    clock.advance(5)
+    assert sorted(info.id for info in svc.find(Status(status))) == [1, 2, 4, 5]
+    assert [job.id for job in svc.reserve("mail", 5)] == [1, 2, 4, 5]
+    assert "the record of job 3 cannot be read" in caplog.text
+    with pytest.raises(JobNotFound):
+        svc.get(3)
+    assert svc.reserve("mail", 5) == []
+    assert sum(svc.stats("mail").now.values()) == 4
+    assert storage.view(lambda uow: len(uow.jobs.page(0, 10))) == 4
+    with environment.env.begin() as txn:
+        assert txn.get(id_key(3), db=environment.dbs.quarantine) == damage
+    svc.close()
+
+
+def test_a_place_without_a_job_is_given_up(tmp_path: Path) -> None:
+    storage = LmdbStorage(tmp_path / "jobs", sync="off")
+    svc = jobq.JobService(storage)
+    svc.enqueue("mail")
+    environment = storage._environment
+    with environment.env.begin(write=True) as txn:
+        txn.delete(id_key(1), db=environment.dbs.jobs)
+    assert svc.reserve("mail") == []
+    assert svc.topics() == []
     svc.close()

@@ -14,7 +14,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
 
 from jobq.codec import FORMAT
@@ -54,25 +54,27 @@ class Presence:
         """Take the mark; within, no other process opens the directory. Gives whether no other has it open."""
         gate = _lock_file(self._path / "jobq.gate")
         try:
-            fcntl.flock(gate, fcntl.LOCK_EX)
+            self._lock(gate, fcntl.LOCK_EX)
             self._fd = _lock_file(self._path / "jobq.lock")
             try:
-                yield self._alone()
+                alone = self._lock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if not alone:
+                    self._lock(self._fd, fcntl.LOCK_SH)
+                yield alone
             except BaseException:
                 self.leave()
                 raise
-            fcntl.flock(self._fd, fcntl.LOCK_SH)
+            self._lock(self._fd, fcntl.LOCK_SH)
         finally:
             os.close(gate)
 
-    def _alone(self) -> bool:
+    def _lock(self, fd: int, operation: int) -> bool:
         try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as busy:
-            if busy.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-                raise
-            fcntl.flock(self._fd, fcntl.LOCK_SH)
-            return False
+            fcntl.flock(fd, operation)
+        except OSError as problem:
+            if problem.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                return False
+            raise StorageError(f"{self._path} cannot be locked: {problem.strerror}") from problem
         return True
 
     def leave(self) -> None:
@@ -93,11 +95,13 @@ def prepare(path: Path) -> os.stat_result:
             path.mkdir(mode=0o700)
         found = path.stat()
     except OSError as problem:
-        raise StorageError(f"{path} cannot be a queue's directory: {problem.strerror}") from problem
+        raise StorageError(
+            f"{path} cannot be a queue's directory ({problem.strerror}): give a path where this user may make one"
+        ) from problem
     if not path.is_dir():
         raise ConfigError(f"{path} is a file: a queue needs a directory of its own")
     if not os.access(path, os.W_OK | os.X_OK):
-        raise StorageError(f"{path} is not writable: a queue needs that even to read")
+        raise StorageError(f"{path} is not writable, which a queue needs even to read: change its owner or mode")
     return found
 
 
@@ -151,7 +155,7 @@ def _check_agreement(path: Path, stored: Properties, wanted: Properties, *, alon
 
 def _read(path: Path) -> Properties | None:
     try:
-        text = (path / "jobq.json").read_text()
+        text = (path / "jobq.json").read_bytes()
     except FileNotFoundError:
         return None
     except OSError as problem:
@@ -167,9 +171,14 @@ def _read(path: Path) -> Properties | None:
             "use the version that wrote it, or another directory"
         )
     try:
-        return Properties(**stored)
-    except TypeError as problem:
+        properties = Properties(**stored)
+        check_settings(properties.sync, properties.max_size)
+        kinds = [type(value).__name__ for value in astuple(properties)]
+        if kinds != ["int", "str", "int", "int", "str"]:
+            raise TypeError(f"its values are {', '.join(kinds)}")
+    except (TypeError, ConfigError) as problem:
         raise StorageCorrupt(f"{path / 'jobq.json'} does not say what the directory is: {problem}") from problem
+    return properties
 
 
 def _write(path: Path, properties: Properties) -> None:

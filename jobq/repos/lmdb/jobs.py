@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from functools import partial
 from itertools import islice
@@ -9,12 +10,23 @@ from itertools import islice
 import lmdb
 
 from jobq import codec, lifecycle
+from jobq.errors import StorageCorrupt
 from jobq.model.records import Record
 from jobq.ports import Change
 from jobq.repos.lmdb.environment import Databases
 from jobq.repos.lmdb.policies import Policies
 
+log = logging.getLogger("jobq")
+
 _NEXT_ID = b"next_id"
+PER_JOB = 300
+"""Bytes that a job takes beyond its payload, about: its record, its place, and what pages leave free."""
+_OVERFLOW = 2_000
+
+
+def _in_pages(size: int) -> int:
+    # LMDB gives a value of about half a page or more pages of its own.
+    return size if size < _OVERFLOW else (size // 4096 + 1) * 4096
 
 
 class LmdbJobs:
@@ -30,6 +42,7 @@ class LmdbJobs:
         self._payloads: list[tuple[int, bytes]] = []
         self._deleted: list[int] = []
         self._released: list[tuple[str, str]] = []
+        self._unreadable: list[tuple[bytes, bytes]] = []
 
     def allocate(self, n: int) -> int:
         """See JobRepository."""
@@ -41,13 +54,18 @@ class LmdbJobs:
         return first
 
     def get(self, ids: Sequence[int]) -> list[Record | None]:
-        """See JobRepository."""
+        """See JobRepository. A record that cannot be read is none, and goes to the quarantine."""
         get, jobs, key, decode = self._txn.get, self._dbs.jobs, codec.id_key, codec.decode_record
         policy_of = partial(self._policies.get, self._txn)
         found: list[Record | None] = []
         for job_id in ids:
             data = get(key(job_id), None, jobs) if 0 < job_id < 2**64 else None
-            found.append(None if data is None else decode(job_id, data, policy_of))
+            try:
+                found.append(None if data is None else decode(job_id, data, policy_of))
+            except StorageCorrupt as problem:
+                log.error("%s; it is set aside", problem)
+                self._unreadable.append((key(job_id), data or b""))
+                found.append(None)
         return found
 
     def payloads(self, ids: Sequence[int]) -> list[bytes]:
@@ -92,16 +110,22 @@ class LmdbJobs:
         """See JobRepository."""
         self._deleted.extend(ids)
 
-    def grows(self) -> bool:
-        """Whether payloads were written: what needs room that settling jobs does not give back."""
-        return bool(self._added or self._payloads)
+    def new_bytes(self) -> int:
+        """What new jobs and payloads come to in the file, about: room that settling jobs does not give back."""
+        if not self._added and not self._payloads:
+            return 0
+        payloads = sum([_in_pages(len(payload)) for _, payload in self._added + self._payloads])
+        return payloads + PER_JOB * len(self._added)
 
-    def has_texts(self) -> bool:
-        """Whether a changed job has a note, an error or a result, which can be left out where there is no room."""
-        return any(new.result or new.last_error or new.note for _, new in self._changed)
+    def text_bytes(self) -> int:
+        """What notes, errors and results of changed jobs come to, which can be left out where there is no room."""
+        return sum([_in_pages(len(new.result) + len(new.last_error) + len(new.note)) for _, new in self._changed])
 
     def apply(self, *, lean: bool) -> None:
         """Write what was remembered; keys are given up before others are taken."""
+        for job_key, data in self._unreadable:
+            self._txn.put(job_key, data, db=self._dbs.quarantine)
+            self._txn.delete(job_key, db=self._dbs.jobs)
         held = self._apply_changes(lean)
         self._apply_deletions()
         self._apply_additions(held)

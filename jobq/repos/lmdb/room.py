@@ -1,4 +1,4 @@
-"""Whether there is room for new jobs: pages in use against max_size, and what the disk has left."""
+"""Whether there is room for more: pages in use against max_size, and what the disk has left."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 
 import lmdb
 
-from jobq.errors import StorageFull
+from jobq.errors import StorageError, StorageFull
 from jobq.repos.lmdb.environment import Databases, Environment
 
 SMALLEST_RESERVE = 2**20
@@ -19,39 +19,48 @@ class Room:
     def __init__(self, environment: Environment) -> None:
         self._environment = environment
         self._page_size = environment.env.stat()["psize"]
-        self._most_pages = environment.properties.max_size // self._page_size
+        # A bounded address space may have left a smaller map, of which a fifth is kept for settling jobs, too.
+        most = min(environment.properties.max_size, environment.map_size() * 4 // 5)
+        self._most_pages = most // self._page_size
         self._pages_with_disk = 0
 
-    def check(self, txn: lmdb.Transaction[bytes]) -> None:
-        """Raise StorageFull if max_size is reached, or the disk has less left than settling jobs may need."""
-        pages = self._high_water()
-        if pages >= self._most_pages and used_pages(txn, self._environment.dbs) >= self._most_pages:
-            size = self._environment.properties.max_size
-            raise StorageFull(
-                f"{self._environment.path} has reached its max_size of {size} bytes: finish or delete jobs, "
-                "or close it everywhere and open it with a larger max_size"
-            )
+    def check(self, txn: lmdb.Transaction[bytes], new_bytes: int) -> None:
+        """Raise StorageFull if so many bytes more do not fit."""
+        if shortage := self.shortage(txn, new_bytes):
+            raise StorageFull(shortage)
+
+    def shortage(self, txn: lmdb.Transaction[bytes], new_bytes: int) -> str | None:
+        """Say why so many bytes more do not fit, in max_size or on the disk; None if they do."""
+        new_pages = new_bytes // self._page_size
+        # The file's high-water mark, which costs little to read, is never below the pages in use.
+        pages = self._environment.env.info()["last_pgno"] + 1
+        if pages + new_pages >= self._most_pages:
+            used = used_pages(txn, self._environment.dbs)
+            if used + new_pages >= self._most_pages:
+                return (
+                    f"{self._environment.path} has reached its max_size of {self._most_pages * self._page_size} bytes: "
+                    "finish or delete jobs, or close it everywhere and open it with a larger max_size"
+                )
+            new_pages = max(0, used + new_pages - pages)
         # Only a file that grows takes from the disk, so a disk that was found roomy is looked at again only then.
-        if pages > self._pages_with_disk:
-            self._check_disk(pages)
+        if pages + new_pages > self._pages_with_disk:
+            return self._disk_shortage(pages, new_pages)
+        return None
 
-    def is_over(self, txn: lmdb.Transaction[bytes]) -> bool:
-        """Whether the pages in use come to max_size."""
-        return self._high_water() >= self._most_pages and used_pages(txn, self._environment.dbs) >= self._most_pages
-
-    def _high_water(self) -> int:
-        # Costs little to read, and is never below the pages in use: most files stay below their limit with it.
-        return self._environment.env.info()["last_pgno"] + 1
-
-    def _check_disk(self, pages: int) -> None:
-        disk = os.statvfs(self._environment.path)
-        left, reserve = disk.f_bavail * disk.f_frsize, max(SMALLEST_RESERVE, pages * self._page_size // 4)
-        if left < reserve:
-            raise StorageFull(
+    def _disk_shortage(self, pages: int, new_pages: int) -> str | None:
+        try:
+            disk = os.statvfs(self._environment.path)
+        except OSError as problem:
+            raise StorageError(f"{self._environment.path} is not there any more: {problem.strerror}") from problem
+        left = disk.f_bavail * disk.f_frsize
+        reserve = max(SMALLEST_RESERVE, pages * self._page_size // 4)
+        if left - new_pages * self._page_size < reserve:
+            return (
                 f"the disk of {self._environment.path} has {left} bytes left, and {reserve} are kept for settling "
                 "jobs: make room on it"
             )
-        self._pages_with_disk = pages
+        self._pages_with_disk = pages + new_pages
+        return None
 
 
 def used_pages(txn: lmdb.Transaction[bytes], dbs: Databases) -> int:

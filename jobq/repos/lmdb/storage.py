@@ -16,9 +16,9 @@ from jobq.model.records import Now
 from jobq.model.times import SECOND
 from jobq.ports import Clock, UnitOfWork, Watch
 from jobq.repos.lmdb import directory
-from jobq.repos.lmdb.environment import REGISTRY, Environment
-from jobq.repos.lmdb.failures import translated
+from jobq.repos.lmdb.environment import Environment
 from jobq.repos.lmdb.jobs import LmdbJobs
+from jobq.repos.lmdb.registry import REGISTRY
 from jobq.repos.lmdb.room import Room
 from jobq.repos.lmdb.topics import LmdbTopics
 from jobq.repos.waking import Waiter
@@ -65,7 +65,9 @@ class LmdbStorage:
         self._settings = (sync, max_size)
         self._clock = clock or SystemClock()
         self._closed = False
-        self._join()
+        self._is_leaving = False
+        self._environment = self._acquire()
+        self._room = Room(self._environment)
 
     def __repr__(self) -> str:
         return f"LmdbStorage({str(self._path)!r})"
@@ -75,20 +77,37 @@ class LmdbStorage:
         """`lmdb://` and the absolute path."""
         return f"lmdb://{self._path}"
 
+    @property
+    def identity(self) -> object:
+        """See Storage."""
+        return self._environment.key
+
     def transact(self, body: Callable[[UnitOfWork], T]) -> T:
         """See Storage. Raises StorageFull, StorageError; ServiceClosed once closed."""
         environment = self._open_here()
-        with environment.writing:
-            environment.mend()
-            unit, result = self._run(environment, body)
+
+        def work(txn: lmdb.Transaction[bytes]) -> tuple[LmdbUnit, T]:
+            unit = LmdbUnit(environment, txn)
+            result = body(unit)
+            self._apply(unit, txn)
+            return unit, result
+
+        try:
+            unit, result = environment.write(work)
+        finally:
+            if self._is_leaving:
+                self._leave()
         environment.bell.ring_for(unit.topics.moves, unit.topics.resumed, unit.now)
         return result
 
     def view(self, body: Callable[[UnitOfWork], T]) -> T:
         """See Storage."""
         environment = self._open_here()
-        with environment.reading() as txn:
-            return body(LmdbUnit(environment, txn))
+        try:
+            return environment.read(lambda txn: body(LmdbUnit(environment, txn)))
+        finally:
+            if self._is_leaving:
+                self._leave()
 
     @contextmanager
     def watch(self, topics: Sequence[str]) -> Iterator[Watch]:
@@ -98,58 +117,45 @@ class LmdbStorage:
             yield LmdbWatch(environment, waiter)
 
     def close(self) -> None:
-        """See Storage."""
-        if self._closed:
-            return
-        self._closed = True
-        self._environment.bell.ring_all()
-        REGISTRY.release(self._environment)
-
-    def _run(self, environment: Environment, body: Callable[[UnitOfWork], T]) -> tuple[LmdbUnit, T]:
-        try:
-            txn = environment.env.begin(write=True)
-        except lmdb.Error as problem:
-            environment.note_failure()
-            raise translated(problem, str(self._path)) from problem
-        committed = False
-        try:
-            unit = LmdbUnit(environment, txn)
-            result = body(unit)
-            self._apply(unit, txn)
-            self._commit(environment, txn)
-            committed = True
-            return unit, result
-        except lmdb.Error as problem:
-            raise translated(problem, str(self._path)) from problem
-        finally:
-            environment.policies.settle(committed=committed)
-            if not committed:
-                txn.abort()
+        """See Storage. In the middle of a transaction of the same thread it takes effect at the end of that."""
+        with REGISTRY.lock:
+            if self._closed:
+                return
+            self._closed = True
+        if self._environment.pid == os.getpid():
+            self._environment.bell.ring_all()
+            self._is_leaving = True
+            self._leave()
 
     def _apply(self, unit: LmdbUnit, txn: lmdb.Transaction[bytes]) -> None:
-        if unit.jobs.grows():
-            self._room.check(txn)
-        unit.jobs.apply(lean=unit.jobs.has_texts() and self._room.is_over(txn))
+        new_bytes, text_bytes = unit.jobs.new_bytes(), unit.jobs.text_bytes()
+        if new_bytes:
+            self._room.check(txn, new_bytes)
+        unit.jobs.apply(lean=bool(text_bytes) and self._room.shortage(txn, new_bytes + text_bytes) is not None)
         unit.topics.apply()
-
-    def _commit(self, environment: Environment, txn: lmdb.Transaction[bytes]) -> None:
-        try:
-            txn.commit()
-        except BaseException:
-            # Whether it took effect is unknown now: nothing of this environment is trusted any more.
-            environment.note_failure()
-            raise
 
     def _open_here(self) -> Environment:
         if self._closed:
             raise ServiceClosed("this storage was closed: open it again")
         if self._environment.pid != os.getpid():
-            self._join()
+            self._rejoin()
         return self._environment
 
-    def _join(self) -> None:
-        self._environment = REGISTRY.acquire(self._path, *self._settings, self._clock)
-        self._room = Room(self._environment)
+    def _acquire(self) -> Environment:
+        return REGISTRY.acquire(self._path, *self._settings, self._clock)
+
+    def _rejoin(self) -> None:
+        with REGISTRY.lock:
+            if self._environment.pid != os.getpid():  # no other thread of this child was first
+                self._environment = self._acquire()
+                self._room = Room(self._environment)
+
+    def _leave(self) -> None:
+        if not self._environment.is_inside():
+            with REGISTRY.lock:
+                is_leaving, self._is_leaving = self._is_leaving, False
+            if is_leaving:
+                REGISTRY.release(self._environment)
 
 
 class LmdbWatch:

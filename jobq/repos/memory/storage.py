@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from typing import TypeVar
 
 from jobq.clock import SystemClock
-from jobq.errors import ServiceClosed, StorageError
+from jobq.errors import ReentrantCall, ServiceClosed, StorageError
 from jobq.model.records import Now
 from jobq.ports import Clock, UnitOfWork, Watch
 from jobq.repos.memory.jobs import JobTable, MemoryJobs
@@ -35,19 +35,31 @@ class Store:
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
-        self.lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._is_busy = False
         self.table = JobTable()
         self.index = TopicIndex()
         self.bell = Bell(clock)
         self.users = 0
         self._torn: MemoryUnit | None = None
 
-    def unit(self) -> MemoryUnit:
-        """A fresh unit of work over the tables."""
+    def run(self, work: Callable[[MemoryUnit], T]) -> T:
+        """Give `work` a fresh unit of work over the tables; one thread at a time."""
+        with self._lock:
+            if self._is_busy:
+                raise ReentrantCall("a verb was called within another one of the same thread: call it later")
+            self._is_busy = True
+            try:
+                return work(self._fresh())
+            finally:
+                self._is_busy = False
+
+    def _fresh(self) -> MemoryUnit:
         if self._torn is not None:
             self._torn.jobs.apply()
             self._torn.topics.redo()
             self._torn = None
+            self.bell.ring_all()
         now = Now(self.clock.wall(), self.clock.steady())
         return MemoryUnit(now, MemoryJobs(self.table), MemoryTopics(self.index))
 
@@ -60,10 +72,14 @@ class Store:
 
 
 class SharedStores:
-    """The named stores of this process, each kept while a storage has it open."""
+    """The named stores of this process, each kept while a storage has it open; a forked child begins without any."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self._lock = threading.RLock()
         self._stores: dict[str, Store] = {}
 
     def acquire(self, name: str, clock: Clock) -> Store:
@@ -83,6 +99,7 @@ class SharedStores:
 
 
 SHARED = SharedStores()
+os.register_at_fork(after_in_child=SHARED.forget)
 
 
 class MemoryStorage:
@@ -103,25 +120,32 @@ class MemoryStorage:
 
     @property
     def url(self) -> str:
-        """`memory://NAME`; a private storage adds a mark of its own."""
-        return f"memory://{self._name}" if self._name else f"memory://#{id(self._store):x}"
+        """`memory://NAME`."""
+        return f"memory://{self._name}"
+
+    @property
+    def identity(self) -> object:
+        """See Storage."""
+        return self._store
 
     def transact(self, body: Callable[[UnitOfWork], T]) -> T:
         """See Storage. Raises StorageError in a forked child, ServiceClosed once closed."""
         self._check()
         store = self._store
-        with store.lock:
-            unit = store.unit()
+
+        def work(unit: MemoryUnit) -> tuple[MemoryUnit, T]:
             result = body(unit)
             store.apply(unit)
+            return unit, result
+
+        unit, result = store.run(work)
         store.bell.ring_for(unit.topics.moves, unit.topics.resumed, unit.now)
         return result
 
     def view(self, body: Callable[[UnitOfWork], T]) -> T:
         """See Storage."""
         self._check()
-        with self._store.lock:
-            return body(self._store.unit())
+        return self._store.run(body)
 
     def watch(self, topics: Sequence[str]) -> AbstractContextManager[Watch]:
         """See Storage."""
@@ -133,7 +157,9 @@ class MemoryStorage:
         if self._closed:
             return
         self._closed = True
-        if self._name and self._pid == os.getpid():
+        if self._pid != os.getpid():
+            return
+        if self._name:
             SHARED.release(self._name)
         self._store.bell.ring_all()
 

@@ -1,0 +1,68 @@
+"""The environments that this process has open, by device and inode of their directories."""
+
+from __future__ import annotations
+
+import os
+import threading
+from contextlib import ExitStack
+from pathlib import Path
+
+from jobq.ports import Clock
+from jobq.repos.lmdb import directory
+from jobq.repos.lmdb.environment import Environment
+
+
+class Registry:
+    """Opens each directory once, counts its users, and sees that a fork finds it at rest.
+
+    lock: held while users come and go; free in a forked child.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self._environments: dict[tuple[int, int], Environment] = {}
+        self._fork = ExitStack()
+
+    def acquire(self, path: Path, sync: str | None, max_size: int | None, clock: Clock) -> Environment:
+        """The environment of a directory, opened by its first user with the clock of that one."""
+        with self.lock:
+            found = directory.prepare(path)
+            key = (found.st_dev, found.st_ino)
+            environment = self._environments.get(key)
+            if environment is not None and environment.pid != os.getpid():
+                environment.close()
+                del self._environments[key]
+                environment = None
+            if environment is None:
+                environment = self._environments[key] = Environment(path, key, sync, max_size, clock)
+            else:
+                environment.check_agreement(sync, max_size)
+                environment.users += 1
+            return environment
+
+    def release(self, environment: Environment) -> None:
+        """Give an environment back; the last to do so closes it."""
+        with self.lock:
+            environment.users -= 1
+            if environment.users or environment.pid != os.getpid():
+                return
+            self._environments = {k: e for k, e in self._environments.items() if e is not environment}
+            with environment.quiet():
+                environment.close()
+
+    def before_fork(self) -> None:
+        """Let no other thread be in a transaction or in here while the process forks: a child could not end it."""
+        self.lock.acquire()
+        for environment in self._environments.values():
+            self._fork.enter_context(environment.quiet())
+
+    def after_fork(self) -> None:
+        """Go on, in the parent and in the child."""
+        self._fork.close()
+        self.lock.release()
+
+
+REGISTRY = Registry()
+os.register_at_fork(
+    before=REGISTRY.before_fork, after_in_parent=REGISTRY.after_fork, after_in_child=REGISTRY.after_fork
+)

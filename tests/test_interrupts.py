@@ -1,0 +1,179 @@
+"""Signals, finalizers and forks in the middle of a verb: nothing hangs, and nothing is left by half."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.clocks import PATIENCE
+
+ROOT = Path(__file__).parents[1]
+
+PRELUDE = """
+import gc, os, random, signal, sys, threading
+import jobq
+from tests.invariants import check_invariants
+
+svc = jobq.open(sys.argv[1], limits=jobq.Limits(done=50))
+chance = random.Random(7)
+"""
+
+CTRL_C = """
+armed = False
+interrupts = 0
+
+def interrupt(*_):
+    global armed, interrupts
+    if armed:
+        armed = False
+        interrupts += 1
+        raise KeyboardInterrupt
+
+signal.signal(signal.SIGALRM, interrupt)
+signal.setitimer(signal.ITIMER_REAL, 0.001, 0.0007)
+while interrupts < 400:
+    armed = True
+    try:
+        while True:
+            svc.enqueue("t", unique_key=chance.choice("abc"), on_duplicate="keep")
+            jobs = svc.reserve("t", 2, lease=0.01)
+            outcomes = [(job, chance.choice([jobq.Done(), jobq.Retry(0), jobq.Release()])) for job in jobs]
+            svc.exchange(outcomes, enqueue=jobq.NewJob("t"), topics="t", n=2)
+            svc.stats("t")
+            svc.reserve("nothing", timeout=0.001)
+            svc.clear("t") if chance.random() < 0.05 else None
+    except KeyboardInterrupt:
+        pass
+    finally:
+        armed = False
+    if interrupts % 40 == 0:
+        check_invariants(svc._storage)
+signal.setitimer(signal.ITIMER_REAL, 0)
+check_invariants(svc._storage)
+svc.enqueue("last")
+svc.close()
+print("closed")
+"""
+
+CLOSE_IN_A_HANDLER = """
+ended = []
+
+def stop(*_):
+    svc.close()
+    ended.append(True)
+
+signal.signal(signal.SIGALRM, stop)
+signal.setitimer(signal.ITIMER_REAL, 0.05)
+try:
+    while True:
+        svc.enqueue("t")
+        svc.stats("t")
+except jobq.ServiceClosed:
+    print("closed" if ended else "closed too early")
+"""
+
+ENQUEUE_IN_A_HANDLER = """
+seen = {"ok": 0, "refused": 0}
+
+def tell(*_):
+    try:
+        svc.enqueue("from-handler")
+        seen["ok"] += 1
+    except jobq.StorageError as refusal:
+        assert "within another one of the same thread" in str(refusal), refusal
+        seen["refused"] += 1
+
+signal.signal(signal.SIGALRM, tell)
+signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+count = 0
+while seen["refused"] < 10 or seen["ok"] < 10:
+    svc.enqueue("t")
+    count += 1
+    svc.stats("t")
+signal.setitimer(signal.ITIMER_REAL, 0)
+assert svc.stats("t").enqueued == count
+assert svc.stats("from-handler").enqueued == seen["ok"]
+check_invariants(svc._storage)
+svc.close()
+print("closed")
+"""
+
+COLLECTED_GENERATORS = """
+class Consumer:
+    def __init__(self):
+        self.jobs = svc.jobs("t", n=5, timeout=0)
+        self.me = self  # a cycle, so that only the collector ends the generator
+
+svc.enqueue_many([jobq.NewJob("t") for _ in range(400)])
+gc.set_threshold(5, 2, 2)
+for _ in range(300):
+    next(Consumer().jobs).release()
+gc.collect()
+svc.enqueue("t")
+assert svc.stats("t").now["reserved"] == 0, svc.stats("t").now
+check_invariants(svc._storage)
+svc.close()
+print("closed")
+"""
+
+FORK_IN_A_BLOCK = """
+svc.enqueue_many([jobq.NewJob("t") for _ in range(3)])
+for job in svc.jobs("t", n=3, timeout=0):
+    with job:
+        pid = os.fork()
+        if pid == 0:
+            sys.exit(0)
+        assert os.waitpid(pid, 0)[1] == 0
+assert (svc.stats("t").done, svc.stats("t").reserved) == (3, 3)
+svc.close()
+print("closed")
+"""
+
+CLOSE_IN_A_CHILD = """
+def hold():
+    with svc._storage._store.bell._lock if hasattr(svc._storage, "_store") else svc._storage._environment.bell._lock:
+        held.set()
+        release.wait()
+
+held, release = threading.Event(), threading.Event()
+threading.Thread(target=hold, daemon=True).start()
+held.wait()
+pid = os.fork()
+if pid == 0:
+    svc.close()
+    os._exit(0)
+assert os.waitpid(pid, 0)[1] == 0
+release.set()
+svc.close()
+print("closed")
+"""
+
+
+@pytest.mark.parametrize("kind", ["memory", "lmdb"])
+@pytest.mark.parametrize(
+    "script",
+    [CTRL_C, CLOSE_IN_A_HANDLER, ENQUEUE_IN_A_HANDLER, COLLECTED_GENERATORS, FORK_IN_A_BLOCK, CLOSE_IN_A_CHILD],
+    ids=["ctrl-c", "close-in-handler", "enqueue-in-handler", "collector", "fork-in-block", "close-in-child"],
+)
+def test_an_interruption(tmp_path: Path, kind: str, script: str) -> None:
+    url = "memory://" if kind == "memory" else f"lmdb://{tmp_path}/jobs?sync=off"
+    done = subprocess.run(
+        [sys.executable, "-c", PRELUDE + script, url], cwd=ROOT, capture_output=True, text=True, timeout=2 * PATIENCE
+    )
+    assert (done.stdout, done.returncode, done.stderr) == ("closed\n", 0, "")
+
+
+def test_a_named_queue_in_memory_begins_anew_in_a_forked_child() -> None:
+    script = (
+        "import os, jobq\n"
+        "svc = jobq.open('memory://n')\n"
+        "svc.enqueue('t')\n"
+        "pid = os.fork()\n"
+        "if pid: os.waitpid(pid, 0)\n"
+        "print('child' if pid == 0 else 'parent', jobq.open('memory://n').topics(), flush=True)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=PATIENCE)
+    assert sorted(done.stdout.splitlines()) == ["child []", "parent ['t']"]
