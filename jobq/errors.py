@@ -17,6 +17,12 @@ class JobNotFound(JobqError, LookupError):
         super().__init__(message)
         self.ids = list(ids)
 
+    @classmethod
+    def of(cls, ids: Sequence[int]) -> JobNotFound:
+        """The error for these unknown ids."""
+        named = ", ".join(str(job_id) if abs(job_id) < 10**99 else "(a huge one)" for job_id in ids[:10])
+        return cls(f"there is no job {named}: it was never enqueued, or is deleted", ids=ids)
+
 
 class InvalidStatus(JobqError):
     """The job's status does not allow the verb. `status` is that of the first such job, `ids` lists them all."""

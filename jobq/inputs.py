@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, TypeVar
 
 from jobq.errors import ConfigError, InvalidTopic, PayloadTooLarge
-from jobq.model.options import JobOptions, Limits, with_overrides
-from jobq.model.records import Policy, policy_of
-from jobq.model.requests import UNSET, NewJob, Request
+from jobq.model.options import Limits
+from jobq.model.requests import UNSET
 from jobq.model.status import CancelReason, Status, StatusLike
 from jobq.model.times import Seconds, duration, instant
 from jobq.outcomes import ERROR_LENGTH, describe
@@ -158,6 +157,8 @@ def reason(value: CancelReason) -> CancelReason:
 
 def status(value: StatusLike) -> Status:
     """A status, or its name."""
+    if not isinstance(value, str):
+        raise TypeError(f"status must be a Status or its name, not {type(value).__name__}")
     try:
         return Status(value)
     except ValueError:
@@ -192,13 +193,18 @@ def payload(value: Any, json_value: Any, limits: Limits) -> bytes:
             value = value.encode()
         except UnicodeEncodeError:
             raise ValueError("payload must be text that UTF-8 can encode, or bytes") from None
-    elif isinstance(value, bytearray | memoryview):
-        value = bytes(value)
     elif not isinstance(value, bytes):
+        value = _bytes_of(value)
+    return _checked_size(value, "payload", limits)
+
+
+def _bytes_of(value: Any) -> bytes:
+    try:
+        return memoryview(value).tobytes()
+    except TypeError:
         raise TypeError(
             f"payload must be bytes-like or str, not {type(value).__name__}: for a JSON value, pass it as json="
-        )
-    return _checked_size(value, "payload", limits)
+        ) from None
 
 
 def _checked_size(data: bytes, what: str, limits: Limits) -> bytes:
@@ -219,70 +225,13 @@ def when(delay: Seconds | None, run_at: datetime | None) -> tuple[int, int]:
     return (duration(delay, "delay"), 0)
 
 
-def handle(value: str) -> str:
+def on_duplicate(value: str) -> str:
     """How to treat a held unique key."""
+    if not isinstance(value, str):
+        raise TypeError(f"on_duplicate must be a str, not {type(value).__name__}")
     if value not in ("raise", "keep", "replace"):
         raise ValueError(f"on_duplicate must be 'raise', 'keep' or 'replace', not {value!r}")
     return value
-
-
-class Defaults:
-    """The options of a service: its own, and those of single topics."""
-
-    def __init__(self, defaults: JobOptions | None, topic_defaults: Mapping[str, JobOptions] | None) -> None:
-        self._base = _options(defaults, "defaults") if defaults is not None else JobOptions()
-        if not isinstance(topic_defaults, Mapping | None):
-            raise TypeError(
-                f"topic_defaults must be a mapping of topics to JobOptions(…), not {type(topic_defaults).__name__}"
-            )
-        self._by_topic = {
-            topic(name): _options(options, f"topic_defaults[{name!r}]")
-            for name, options in (topic_defaults or {}).items()
-        }
-        self._policies = {name: policy_of(options) for name, options in {"": self._base, **self._by_topic}.items()}
-
-    def policy(self, name: str, options: JobOptions | None, overrides: Mapping[str, Any]) -> Policy:
-        """The policy of a job: `options`, else the topic's, else the service's, with single fields overridden."""
-        if options is None and not overrides:
-            return self._policies.get(name) or self._policies[""]
-        base = self._by_topic.get(name, self._base) if options is None else _options(options, "options")
-        return policy_of(with_overrides(base, overrides) if overrides else base)
-
-
-def request(job: NewJob, defaults: Defaults, limits: Limits) -> Request:
-    """A NewJob, checked."""
-    name = topic(job.topic)
-    delay, run_at = when(job.delay, job.run_at)
-    return Request(
-        name,
-        priority(job.priority),
-        payload(job.payload, job.json, limits),
-        text(job.name, "name", most=NAME_BYTES) if job.name != "" else "",
-        delay,
-        run_at,
-        unique_key(job.unique_key),
-        handle(job.on_duplicate),  # type: ignore[arg-type]  # it is one of the three
-        defaults.policy(name, job.options, job.overrides),
-    )
-
-
-def requests(jobs: NewJob | Iterable[NewJob], defaults: Defaults, limits: Limits) -> list[Request]:
-    """One NewJob or several, checked, alone and together."""
-    checked = []
-    size = 0
-    what = "jobs to enqueue must be NewJob(topic, priority, payload, …)"
-    for job in (jobs,) if isinstance(jobs, NewJob) else several(jobs, what):
-        if not isinstance(job, NewJob):
-            raise TypeError(f"{what}, not {type(job).__name__}")
-        checked.append(request(job, defaults, limits))
-        size += len(checked[-1].payload)
-    check_batch(len(checked), limits)
-    if size > limits.batch_bytes:
-        raise PayloadTooLarge(
-            f"{size} bytes of payloads in one call are more than Limits(batch_bytes={limits.batch_bytes}): "
-            "use several calls"
-        )
-    return checked
 
 
 def timeout(value: Seconds | None) -> int | None:
@@ -290,15 +239,9 @@ def timeout(value: Seconds | None) -> int | None:
     return None if value is None else duration(value, "timeout")
 
 
-def lease(value: Seconds | None) -> int | None:
+def lease(value: Seconds | None, what: str = "lease") -> int | None:
     """A lease in nanoseconds; None for the job's own."""
-    return None if value is None else duration(value, "lease", above_zero=True)
-
-
-def _options(value: JobOptions, what: str) -> JobOptions:
-    if not isinstance(value, JobOptions):
-        raise TypeError(f"{what} must be JobOptions(…), not {type(value).__name__}")
-    return value
+    return None if value is None else duration(value, what, above_zero=True)
 
 
 def limits(value: Limits | None) -> Limits:

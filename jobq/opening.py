@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from jobq import inputs
+from jobq import inputs, preparing
 from jobq.model.options import JobOptions, Limits
 from jobq.repos import open_storage
 from jobq.service import JobService
@@ -23,7 +23,7 @@ def open_service(
     `?sync=full|normal|off` and `&max_size=BYTES`. defaults, topic_defaults, limits: as in JobService.
     Raises ConfigError for a URL or setting that is not allowed, StorageError and its kin if the storage is unusable.
     """
-    inputs.Defaults(defaults, topic_defaults)  # refused before anything is opened
+    preparing.Defaults(defaults, topic_defaults)  # refused before anything is opened
     inputs.limits(limits)
     storage = open_storage(inputs.url(url))
     return JobService(storage, defaults=defaults, topic_defaults=topic_defaults, limits=limits)

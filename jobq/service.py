@@ -14,7 +14,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, NoReturn, Self, TypeVar, Unpack
 
-from jobq import inputs, lifecycle
+from jobq import inputs, lifecycle, preparing
 from jobq.draft import Draft, commit
 from jobq.errors import LeaseLost, ReentrantCall, ServiceClosed
 from jobq.job import Job, lost_message
@@ -55,7 +55,7 @@ class JobService:
     ) -> None:
         if isinstance(storage, str | os.PathLike):
             raise TypeError(f"JobService takes a storage, not {type(storage).__name__}: for a URL use jobq.open(url)")
-        self._defaults = inputs.Defaults(defaults, topic_defaults)
+        self._defaults = preparing.Defaults(defaults, topic_defaults)
         self._limits = inputs.limits(limits)
         self._storage = storage
         self._abandoned: deque[Job] = deque()
@@ -119,7 +119,7 @@ class JobService:
             options=options,
             **overrides,
         )
-        request = inputs.request(job, self._defaults, self._limits)
+        request = preparing.request(job, self._defaults, self._limits)
         return self._commit(lambda draft: producing.enqueue(draft, [request], self._limits))[0]
 
     def enqueue_many(self, jobs: Iterable[NewJob]) -> list[int]:
@@ -127,7 +127,7 @@ class JobService:
 
         Raises what `enqueue` raises; ValueError for more than `Limits.batch` jobs.
         """
-        requests = inputs.requests(jobs, self._defaults, self._limits)
+        requests = preparing.requests(jobs, self._defaults, self._limits)
         return self._commit(lambda draft: producing.enqueue(draft, requests, self._limits)) if requests else []
 
     # -- consuming
@@ -207,13 +207,13 @@ class JobService:
 
         Raises LeaseLost as `done` does.
         """
-        lease = inputs.lease(seconds)
+        lease = inputs.lease(seconds, "seconds")
         handles = self._handles(jobs)
         holds = [(job.id, job.attempt, job.lease if lease is None else lease) for job in handles]
         lost, renewed, now = self._commit(lambda draft: (*settling.extend(draft, holds), draft.now))
-        deadlines = {record.id: wall_deadline(record, now) for record in renewed}
+        deadlines = {(record.id, record.attempt): wall_deadline(record, now) for record in renewed}
         for job in handles:
-            job.deadline = deadlines.get(job.id, job.deadline)
+            job.deadline = deadlines.get((job.id, job.attempt), job.deadline)
         self._raise_lost([handles[position] for position in lost])
 
     def exchange(
@@ -235,7 +235,7 @@ class JobService:
         reservation was lost. Their outcomes are dropped, which is no error here.
         """
         settlements, handles = self._settlements(outcomes)
-        requests = inputs.requests(enqueue, self._defaults, self._limits)
+        requests = preparing.requests(enqueue, self._defaults, self._limits)
         names = inputs.topics(topics) if topics != () else ()
         inputs.whole(n, "n", least=1, most=self._limits.batch)
         patience, held = inputs.timeout(timeout), inputs.lease(lease)

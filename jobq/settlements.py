@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from jobq import inputs, lifecycle
+from jobq import inputs, lifecycle, preparing
 from jobq.model.options import Limits
 from jobq.model.records import Now, Record
 from jobq.model.requests import Request
@@ -22,7 +22,7 @@ class Meaning(NamedTuple):
     then: Sequence[Request] = ()
 
 
-def meaning(outcome: Outcome, defaults: inputs.Defaults, limits: Limits) -> Meaning:
+def meaning(outcome: Outcome, defaults: preparing.Defaults, limits: Limits) -> Meaning:
     """Check an outcome's arguments and say what it does.
 
     Raises TypeError and ValueError for arguments that are not allowed, and for an Outcome that is none of the five.
@@ -30,7 +30,7 @@ def meaning(outcome: Outcome, defaults: inputs.Defaults, limits: Limits) -> Mean
     if isinstance(outcome, Done):
         result = inputs.result(outcome.result, limits)
         change = partial(lifecycle.done, result=result) if result else lifecycle.done
-        return Meaning(change, then=inputs.requests(outcome.then, defaults, limits))
+        return Meaning(change, then=preparing.requests(outcome.then, defaults, limits))
     if isinstance(outcome, Retry):
         return Meaning(_retry(outcome), is_retry=True)
     if isinstance(outcome, Release):

@@ -5,211 +5,43 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from copy import copy
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
-from fractions import Fraction
+from datetime import datetime
 from typing import Any
 
 from jobq import (
-    Cancel,
     CancelReason,
     Done,
     DuplicateJob,
     Exchange,
     InvalidStatus,
     JobNotFound,
-    JobOptions,
     LeaseLost,
-    Limits,
     NewJob,
     Reject,
     Release,
     Retry,
     Status,
-    TopicFull,
 )
-from jobq.repos import Clock
-
-Outcome = Done | Retry | Release | Reject | Cancel
-
-SECOND = 10**9
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-WAITING = (Status.READY, Status.DELAYED)
-FINISHED = (Status.DONE, Status.CANCELED)
-
-
-def nanos(value: Any) -> int:
-    """Seconds as nanoseconds, as exact as they were written."""
-    if isinstance(value, timedelta):
-        return value // timedelta(microseconds=1) * 1_000
-    return round(Fraction(str(value)) * SECOND)
-
-
-def instant(value: datetime) -> int:
-    """A datetime as nanoseconds."""
-    return nanos(value - EPOCH)
+from tests.model_rules import Rules
+from tests.model_values import (
+    FINISHED,
+    SECOND,
+    WAITING,
+    ModelHandle,
+    ModelJob,
+    ModelTopic,
+    Outcome,
+    instant,
+    moment,
+    named,
+    nanos,
+)
 
 
-def named(topic: str) -> str:
-    """A topic's name."""
-    return topic or "default"
-
-
-def moment(value: int | None) -> datetime | None:
-    """Nanoseconds as a datetime."""
-    return None if value is None else EPOCH + timedelta(microseconds=value // 1_000)
-
-
-@dataclass
-class ModelJob:
-    """A job; times in nanoseconds, the deadline by the steady clock."""
-
-    id: int
-    topic: str
-    created_at: int
-    unique_key: str | None
-    priority: int = 0
-    payload: bytes = b""
-    name: str = ""
-    options: JobOptions = field(default_factory=JobOptions)
-    status: Status = Status.READY
-    run_at: int = 0
-    reserved_at: int | None = None
-    deadline: int | None = None
-    finished_at: int | None = None
-    attempt: int = 0
-    retry_count: int = 0
-    reset_count: int = 0
-    cancel_reason: CancelReason | None = None
-    note: str | None = None
-    last_error: str | None = None
-    result: Any = None
-
-    def group(self) -> str:
-        """Which of the six orderings it stands in."""
-        if self.status is not Status.CANCELED:
-            return self.status.value
-        return "canceled" if self.cancel_reason is CancelReason.REQUESTED else "dead"
-
-    def keep(self) -> float:
-        """Nanoseconds that it is kept once finished."""
-        kept = getattr(self.options, f"keep_{self.group()}")
-        return math.inf if kept is None else nanos(kept)
-
-    def rank(self) -> tuple[float, ...]:
-        """What it is sorted by among those of its group."""
-        if self.status is Status.READY:
-            return (self.priority, self.run_at, self.id)
-        if self.status is Status.DELAYED:
-            return (self.run_at, self.id)
-        if self.status is Status.RESERVED:
-            assert self.deadline is not None
-            return (self.deadline, self.id)
-        assert self.finished_at is not None
-        return (self.finished_at + self.keep(), self.id)
-
-
-@dataclass
-class ModelTopic:
-    """The history of a topic; wait and run are sums of nanoseconds."""
-
-    paused: bool = False
-    totals: Counter[str] = field(default_factory=Counter)
-    first_enqueued_at: int | None = None
-    last_enqueued_at: int | None = None
-    first_reserved_at: int | None = None
-    last_reserved_at: int | None = None
-    wait: int = 0
-    run: int = 0
-
-
-class ModelHandle:
-    """A reservation."""
-
-    def __init__(self, model: Model, job: ModelJob, lease: int, deadline: datetime | None) -> None:
-        self.model, self.job, self.lease, self.deadline = model, copy(job), lease, deadline
-        self.id, self.topic, self.priority, self.name = job.id, job.topic, job.priority, job.name
-        self.payload, self.attempt, self.options = job.payload, job.attempt, job.options
-        limit = job.options.max_retries
-        self.retries_left = None if limit is None else max(0, limit - job.retry_count)
-        self.settled = False
-
-    def done(self, result: Any = None, *, then: NewJob | Iterable[NewJob] = ()) -> list[int]:
-        return self._exchange(Done(result, then=then)).ids
-
-    def cancel(self, note: str | None = None) -> None:
-        self._exchange(Cancel(note))
-
-    def retry(self, delay: Any = None, **how: Any) -> None:
-        self.model.retry(self, delay, **how)
-
-    def release(self, delay: Any = 0) -> None:
-        self.model.release(self, delay)
-
-    def reject(self, error: Any = None, **how: Any) -> None:
-        self.model.reject(self, error, **how)
-
-    def extend(self, seconds: Any = None) -> None:
-        self.model.extend(self, seconds)
-
-    def canceled(self) -> bool:
-        return not self.settled and not self.model.is_held(self)
-
-    def leave(self, outcome: Outcome) -> None:
-        """Leave `with job:` by an outcome; a lost reservation is no error there."""
-        if not self.settled:
-            self.model.exchange([(self, outcome)])
-
-    def _exchange(self, outcome: Outcome) -> Exchange[Any]:
-        exchange: Exchange[Any] = self.model.exchange([(self, outcome)])
-        if exchange.lost:
-            raise LeaseLost("", jobs=[self])
-        return exchange
-
-
-class Model:
+class Model(Rules):
     """The verbs of JobService over a dict."""
-
-    def __init__(
-        self, clock: Clock, defaults: JobOptions, topic_defaults: dict[str, JobOptions], limits: Limits
-    ) -> None:
-        self.clock, self.defaults, self.topic_defaults, self.limits = clock, defaults, topic_defaults, limits
-        self.jobs_by_id: dict[int, ModelJob] = {}
-        self.history: dict[str, ModelTopic] = {}
-        self.next_id = 1
-        self._before: list[ModelJob] = []
-
-    # -- transactions
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        """All or nothing; `_before` are the jobs as they were. A topic without jobs is forgotten unless paused."""
-        jobs = {job.id: copy(job) for job in self.jobs_by_id.values()}
-        history = {name: replace(topic, totals=Counter(topic.totals)) for name, topic in self.history.items()}
-        next_id = self.next_id
-        self._before = list(jobs.values())
-        try:
-            yield
-        except BaseException:
-            self.jobs_by_id, self.history, self.next_id = jobs, history, next_id
-            raise
-        used = {job.topic for job in self.jobs_by_id.values()}
-        self.history = {name: topic for name, topic in self.history.items() if topic.paused or name in used}
-
-    def _topic(self, name: str) -> ModelTopic:
-        return self.history.setdefault(name, ModelTopic())
-
-    def _sorted(self, jobs: Iterable[ModelJob], topic: str, group: str) -> list[ModelJob]:
-        return sorted((job for job in jobs if job.topic == topic and job.group() == group), key=ModelJob.rank)
-
-    def _now(self, topic: str, group: str) -> list[ModelJob]:
-        return self._sorted(self.jobs_by_id.values(), topic, group)
 
     # -- producing
 
@@ -219,52 +51,6 @@ class Model:
     def enqueue_many(self, jobs: Sequence[NewJob]) -> list[int]:
         with self._transaction():
             return self._enqueue(jobs)
-
-    def _enqueue(self, jobs: Sequence[NewJob]) -> list[int]:
-        ids = []
-        grown = set()
-        for new in jobs:
-            topic = named(new.topic)
-            held = self.lookup(topic, new.unique_key) if new.unique_key else None
-            if held is None:
-                held, self.next_id = self.next_id, self.next_id + 1
-                job = ModelJob(held, topic, self.clock.wall(), new.unique_key)
-                self.jobs_by_id[held] = self._shaped(job, new)
-                self._count_enqueued(topic)
-                grown.add(topic)
-            elif new.on_duplicate != "keep":
-                job = self.jobs_by_id[held]
-                if new.on_duplicate == "raise" or job.status is Status.RESERVED:
-                    raise DuplicateJob("", job_id=held)
-                self._shaped(job, new).retry_count = 0
-            ids.append(held)
-        for topic in grown:
-            if self.limits.depth and sum(len(self._now(topic, status)) for status in WAITING) > self.limits.depth:
-                raise TopicFull("")
-        return ids
-
-    def _count_enqueued(self, name: str) -> None:
-        topic = self._topic(name)
-        topic.totals["enqueued"] += 1
-        topic.last_enqueued_at = self.clock.wall()
-        topic.first_enqueued_at = topic.first_enqueued_at or topic.last_enqueued_at
-
-    def _shaped(self, job: ModelJob, new: NewJob) -> ModelJob:
-        base = new.options or self.topic_defaults.get(job.topic, self.defaults)
-        job.priority, job.name, job.options = new.priority, new.name, replace(base, **new.overrides)
-        if repr(new.json) != "UNSET":
-            job.payload = json.dumps(new.json, ensure_ascii=False, separators=(",", ":")).encode()
-        else:
-            job.payload = new.payload.encode() if isinstance(new.payload, str) else bytes(new.payload)
-        at = self.clock.wall() + nanos(new.delay or 0)
-        self._wait(job, max(at, instant(new.run_at)) if new.run_at else at)
-        return job
-
-    def _wait(self, job: ModelJob, run_at: int) -> None:
-        now = self.clock.wall()
-        job.status = Status.DELAYED if run_at > now else Status.READY
-        job.run_at = max(run_at, now)
-        job.deadline = job.finished_at = None
 
     # -- consuming
 
@@ -287,62 +73,6 @@ class Model:
         finally:
             if waiting:
                 self.exchange([(handle, Release()) for handle in waiting])
-
-    def _reserve(self, topics: Sequence[str], n: int, lease: Any) -> tuple[list[ModelHandle], bool]:
-        """What was taken; and whether nothing was, but there may be more behind the jobs whose time was over."""
-        taken: list[ModelHandle] = []
-        turned = 0
-        for name in topics:
-            if len(taken) < n and not (name in self.history and self.history[name].paused):
-                turned += self._turn_due(name, max(n, 100))
-                taken += [self._take(job, lease) for job in self._now(name, "ready")[: n - len(taken)]]
-        return taken, bool(turned) and not taken
-
-    def _take(self, job: ModelJob, lease: Any) -> ModelHandle:
-        wall, steady = self.clock.wall(), self.clock.steady()
-        hold = nanos(job.options.lease if lease is None else lease)
-        job.status, job.reserved_at, job.deadline = Status.RESERVED, wall, steady + hold
-        job.attempt += 1
-        topic = self._topic(job.topic)
-        topic.totals["reserved"] += 1
-        topic.wait += max(0, wall - job.run_at)
-        topic.last_reserved_at = wall
-        topic.first_reserved_at = topic.first_reserved_at or wall
-        return ModelHandle(self, job, hold, moment(wall + hold))
-
-    def _turn_due(self, topic: str, bound: int) -> int:
-        over = [j for j in self._sorted(self._before, topic, "reserved") if (j.deadline or 0) <= self.clock.steady()]
-        over = over[: bound // 2]
-        come = [j for j in self._sorted(self._before, topic, "delayed") if j.run_at <= self.clock.wall()]
-        come = come[: bound - len(over)]
-        for old in over + come:
-            job = self.jobs_by_id.get(old.id)
-            if job == old:
-                self._turn(job)
-        return len(over) + len(come)
-
-    def _turn(self, job: ModelJob) -> None:
-        if job.status is Status.DELAYED:
-            job.status = Status.READY
-            return
-        self._topic(job.topic).totals["expired"] += 1
-        if self._is_exhausted(job):
-            self._die(job, CancelReason.EXHAUSTED, None)
-        else:
-            job.retry_count += 1
-            self._wait(job, self.clock.wall())
-
-    def _retire(self, topics: Iterable[str], n: int) -> None:
-        for topic in dict.fromkeys(topics):
-            room = 2 * n + 8
-            for group in ("done", "canceled", "dead"):
-                mine = self._sorted(self._before, topic, group)
-                count = sum(job.rank()[0] <= self.clock.wall() for job in mine)
-                if group == "done":
-                    count = max(count, len(mine) - self.limits.done)
-                for job in mine[: min(room, count)]:
-                    del self.jobs_by_id[job.id]
-                    room -= 1
 
     # -- settling
 
@@ -402,73 +132,6 @@ class Model:
             handle.settled = handle.settled or handle not in lost
         if lost:
             raise LeaseLost("", jobs=lost)
-
-    def _settle(self, outcomes: Sequence[tuple[ModelHandle, Outcome]]) -> tuple[list[ModelHandle], list[int]]:
-        lost = []
-        then: list[NewJob] = []
-        for handle, outcome in outcomes:
-            job = self._held(handle)
-            if job is None:
-                lost.append(handle)
-                continue
-            self._apply(job, outcome)
-            if isinstance(outcome, Done):
-                then += [outcome.then] if isinstance(outcome.then, NewJob) else outcome.then
-        return lost, self._enqueue(then)
-
-    def is_held(self, handle: ModelHandle) -> bool:
-        return self._held(handle) is not None
-
-    def _held(self, handle: ModelHandle) -> ModelJob | None:
-        job = self.jobs_by_id.get(handle.id)
-        return job if job and job.status is Status.RESERVED and job.attempt == handle.attempt else None
-
-    def _apply(self, job: ModelJob, outcome: Outcome) -> None:
-        wall = self.clock.wall()
-        if isinstance(outcome, Done):
-            topic = self._topic(job.topic)
-            topic.totals["done"] += 1
-            topic.run += max(0, wall - (job.reserved_at or 0))
-            job.result = outcome.result
-            self._finish(job, Status.DONE)
-        elif isinstance(outcome, Retry):
-            self._retry(job, outcome)
-        elif isinstance(outcome, Release):
-            self._wait(job, wall + nanos(outcome.delay))
-        elif isinstance(outcome, Reject):
-            self._die(job, outcome.reason, outcome.error)
-        else:
-            self._cancel(job, outcome.note)
-
-    def _retry(self, job: ModelJob, outcome: Retry) -> None:
-        if self._is_exhausted(job):
-            self._die(job, CancelReason.EXHAUSTED, outcome.error)
-            return
-        self._topic(job.topic).totals["retried"] += 1
-        backoff = min(nanos(job.options.max_backoff), nanos(job.options.min_backoff) * 2**job.retry_count)
-        job.retry_count += 1
-        job.last_error = _said(outcome.error) or job.last_error
-        wait = backoff if outcome.delay is None else nanos(outcome.delay)
-        self._wait(job, instant(outcome.run_at) if outcome.run_at else self.clock.wall() + wait)
-
-    def _is_exhausted(self, job: ModelJob) -> bool:
-        return job.options.max_retries is not None and job.retry_count >= job.options.max_retries
-
-    def _die(self, job: ModelJob, reason: CancelReason, error: Any) -> None:
-        self._topic(job.topic).totals["dead"] += 1
-        job.cancel_reason = reason
-        job.last_error = _said(error) or job.last_error
-        self._finish(job, Status.CANCELED)
-
-    def _cancel(self, job: ModelJob, note: str | None) -> None:
-        self._topic(job.topic).totals["canceled"] += 1
-        job.cancel_reason, job.note = CancelReason.REQUESTED, note or None
-        self._finish(job, Status.CANCELED)
-
-    def _finish(self, job: ModelJob, status: Status) -> None:
-        job.status, job.finished_at, job.deadline = status, self.clock.wall(), None
-        if job.keep() == 0:
-            del self.jobs_by_id[job.id]
 
     # -- administering
 
@@ -554,12 +217,6 @@ class Model:
         self.get(job_id)
         return self.jobs_by_id[job_id].payload
 
-    def lookup(self, topic: str, unique_key: str) -> int | None:
-        for job in self.jobs_by_id.values():
-            if (job.topic, job.unique_key) == (topic, unique_key) and job.status not in FINISHED:
-                return job.id
-        return None
-
     def find(self, status: Status, *, topic: str | None = None) -> list[dict[str, Any]]:
         jobs = [job for job in self.jobs_by_id.values() if job.status is status]
         mine = [job for job in jobs if topic is None or named(topic) == job.topic]
@@ -603,7 +260,3 @@ class Model:
 
 def _handles(jobs: ModelHandle | Iterable[ModelHandle]) -> list[ModelHandle]:
     return [jobs] if isinstance(jobs, ModelHandle) else list(dict.fromkeys(jobs))
-
-
-def _said(error: Any) -> str | None:
-    return f"{type(error).__name__}: {error}" if isinstance(error, BaseException) else error or None

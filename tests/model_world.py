@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from jobq import Exchange, Job, JobInfo, JobqError, TopicStats
 from jobq.repos import LmdbStorage, MemoryStorage, Storage
 from tests.clocks import ManualClock
-from tests.model import ModelHandle
+from tests.model_values import ModelHandle
 
 NUMBERS = count(1)
 SEEN_OF_A_HANDLE = (

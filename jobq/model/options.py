@@ -87,13 +87,15 @@ class Limits:
 
 
 FIELDS = tuple(field.name for field in fields(JobOptions))
+OTHER_KEYWORDS = ("payload", "json", "name", "delay", "run_at", "unique_key", "on_duplicate", "options", "priority")
+"""What an enqueue takes beside these fields; a misspelled one looks like an unknown option."""
 
 
 def with_overrides(base: JobOptions, overrides: Mapping[str, Any]) -> JobOptions:
     """`base` with single fields changed; TypeError for a name that is no field."""
     for name in overrides:
         if name not in FIELDS:
-            near = get_close_matches(name, FIELDS, 1)
+            near = get_close_matches(name, (*FIELDS, *OTHER_KEYWORDS), 1)
             hint = f" (did you mean {near[0]!r}?)" if near else ""
             raise TypeError(f"unknown option {name!r}{hint}: the options are {', '.join(FIELDS)}")
     return replace(base, **overrides)

@@ -88,9 +88,7 @@ def _transitions(
     """Each job before and after; refuses all of them if any is unknown or has the wrong status."""
     found = dict(zip(ids, draft.get(ids), strict=True))
     if missing := [job_id for job_id, job in found.items() if job is None]:
-        raise JobNotFound(
-            f"there is no job {', '.join(map(str, missing[:10]))}: it was never enqueued, or is deleted", ids=missing
-        )
+        raise JobNotFound.of(missing)
     changes = []
     refusals: list[InvalidStatus] = []
     for job in found.values():

@@ -18,7 +18,7 @@ def record(uow: UnitOfWork, job_id: int) -> Record:
     """The record of a job; JobNotFound if there is none."""
     [job] = uow.jobs.get([job_id])
     if job is None:
-        raise JobNotFound(f"there is no job {job_id}: it was never enqueued, or is deleted", ids=[job_id])
+        raise JobNotFound.of([job_id])
     return job
 
 

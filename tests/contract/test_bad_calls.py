@@ -261,9 +261,14 @@ STATUS = "status must be one of ready, delayed, reserved, done, canceled, not "
 AFTER = "after must be the last JobInfo of the page before, not "
 
 
-@pytest.mark.parametrize("status", ["dead", "", "READY", 0, None, []])
+@pytest.mark.parametrize("status", ["dead", "", "READY"])
 def test_a_status_that_is_none(full: JobService, status: Any) -> None:
     refused(full, ValueError, STATUS, lambda: full.find(status))
+
+
+@pytest.mark.parametrize("status", [0, None, []])
+def test_a_status_of_the_wrong_kind(full: JobService, status: Any) -> None:
+    refused(full, TypeError, "status must be a Status or its name, not ", lambda: full.find(status))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -20,12 +21,13 @@ from tests.contract.scenes import given, names, put, take, unchanged
         (b"", b""),
         (b"\x00\xff", b"\x00\xff"),
         (bytearray(b"abc"), b"abc"),
+        (array("h", [1, 2]), b"\1\0\2\0"),
         (memoryview(b"abcdef")[::2], b"ace"),
         ("", b""),
         ("grün", "grün".encode()),
         (b"x" * 1_048_576, b"x" * 1_048_576),
     ],
-    ids=["empty", "bytes", "bytearray", "memoryview", "no text", "text", "largest"],
+    ids=["empty", "bytes", "bytearray", "array", "memoryview", "no text", "text", "largest"],
 )
 def test_a_payload_is_kept_as_bytes(svc: JobService, payload: Any, stored: bytes) -> None:
     job_id = svc.enqueue("t", payload=payload)

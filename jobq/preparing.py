@@ -1,0 +1,77 @@
+"""From the NewJob that a user writes to the Request that a transaction takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from jobq import inputs
+from jobq.errors import PayloadTooLarge
+from jobq.model.options import JobOptions, Limits, with_overrides
+from jobq.model.records import Policy, policy_of
+from jobq.model.requests import NewJob, Request
+
+
+class Defaults:
+    """The options of a service: its own, and those of single topics."""
+
+    def __init__(self, defaults: JobOptions | None, topic_defaults: Mapping[str, JobOptions] | None) -> None:
+        self._base = _options(defaults, "defaults") if defaults is not None else JobOptions()
+        if not isinstance(topic_defaults, Mapping | None):
+            raise TypeError(
+                f"topic_defaults must be a mapping of topics to JobOptions(…), not {type(topic_defaults).__name__}"
+            )
+        self._by_topic = {
+            inputs.topic(name): _options(options, f"topic_defaults[{name!r}]")
+            for name, options in (topic_defaults or {}).items()
+        }
+        self._policies = {name: policy_of(options) for name, options in {"": self._base, **self._by_topic}.items()}
+
+    def policy(self, name: str, options: JobOptions | None, overrides: Mapping[str, Any]) -> Policy:
+        """The policy of a job: `options`, else the topic's, else the service's, with single fields overridden."""
+        if options is None and not overrides:
+            return self._policies.get(name) or self._policies[""]
+        base = self._by_topic.get(name, self._base) if options is None else _options(options, "options")
+        return policy_of(with_overrides(base, overrides) if overrides else base)
+
+
+def request(job: NewJob, defaults: Defaults, limits: Limits) -> Request:
+    """A NewJob, checked."""
+    name = inputs.topic(job.topic)
+    delay, run_at = inputs.when(job.delay, job.run_at)
+    return Request(
+        name,
+        inputs.priority(job.priority),
+        inputs.payload(job.payload, job.json, limits),
+        inputs.text(job.name, "name", most=inputs.NAME_BYTES) if job.name != "" else "",
+        delay,
+        run_at,
+        inputs.unique_key(job.unique_key),
+        inputs.on_duplicate(job.on_duplicate),  # type: ignore[arg-type]  # it is one of the three
+        defaults.policy(name, job.options, job.overrides),
+    )
+
+
+def requests(jobs: NewJob | Iterable[NewJob], defaults: Defaults, limits: Limits) -> list[Request]:
+    """One NewJob or several, checked, alone and together."""
+    checked = []
+    size = 0
+    what = "jobs to enqueue must be NewJob(topic, priority, payload, …)"
+    for job in (jobs,) if isinstance(jobs, NewJob) else inputs.several(jobs, what):
+        if not isinstance(job, NewJob):
+            raise TypeError(f"{what}, not {type(job).__name__}")
+        checked.append(request(job, defaults, limits))
+        size += len(checked[-1].payload)
+    inputs.check_batch(len(checked), limits)
+    if size > limits.batch_bytes:
+        raise PayloadTooLarge(
+            f"{size} bytes of payloads in one call are more than Limits(batch_bytes={limits.batch_bytes}): "
+            "use several calls"
+        )
+    return checked
+
+
+def _options(value: JobOptions, what: str) -> JobOptions:
+    if not isinstance(value, JobOptions):
+        raise TypeError(f"{what} must be JobOptions(…), not {type(value).__name__}")
+    return value
