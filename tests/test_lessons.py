@@ -23,6 +23,7 @@ class FailingStorage:
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
         self.url = storage.url
+        self.identity = storage.identity
         self.is_failing = False
 
     def transact(self, body: Callable[[UnitOfWork], T]) -> T:
