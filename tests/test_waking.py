@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+import threading
+
 import pytest
 
 from jobq.model.records import Now, Place
 from jobq.model.status import Ordering
 from jobq.model.times import SECOND
-from jobq.repos.waking import Bell
-from tests.clocks import ManualClock
+from jobq.repos.waking import Bell, Ring
+from tests.clocks import PATIENCE, ManualClock
 
 NOW = Now(0, 1_000 * SECOND)
 
@@ -66,3 +71,44 @@ def test_nobody_is_rung_who_has_left(clock: ManualClock) -> None:
     bell.ring_for([(None, place(Ordering.READY, 0))], [], NOW)
     bell.ring_all()
     assert not waiter.event.is_set()
+
+
+def test_a_ring_is_a_flag() -> None:
+    ring = Ring()
+    assert (ring.is_set(), ring.wait(0), ring.wait(0.001)) == (False, False, False)
+    ring.set()
+    ring.set()
+    assert (ring.is_set(), ring.wait(), ring.wait(0), ring.is_set()) == (True, True, True, True)
+    ring.clear()
+    ring.clear()
+    assert (ring.is_set(), ring.wait(0)) == (False, False)
+
+
+def test_a_signal_does_not_prolong_a_wait() -> None:
+    """A process that is stopped past the end of a wait, and signalled, goes on when it is continued."""
+    script = (
+        "import signal, sys\n"
+        "from jobq.repos.waking import Ring\n"
+        "signal.signal(signal.SIGTERM, lambda *_: None)\n"
+        "print('waiting', flush=True)\n"
+        "while not sys.stdin.closed:\n"
+        "    Ring().wait(0.02)\n"
+        "    print('.', flush=True)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        too_late = threading.Timer(PATIENCE, process.kill)
+        too_late.start()
+        try:
+            assert process.stdout.readline() == "waiting\n"
+            for _ in range(30):
+                process.send_signal(signal.SIGSTOP)
+                Ring().wait(0.03)  # longer than its wait, in the time of the system
+                process.send_signal(signal.SIGTERM)
+                process.send_signal(signal.SIGCONT)
+                assert process.stdout.readline() == ".\n"
+        finally:
+            too_late.cancel()
+            process.kill()

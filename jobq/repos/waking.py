@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from queue import Empty, SimpleQueue
+from contextlib import contextmanager, suppress
 
 from jobq import lifecycle
 from jobq.model.records import Now
@@ -17,35 +16,35 @@ from jobq.ports import Clock, Move
 
 
 class Ring:
-    """A flag to wait for, like threading.Event, whose lock a signal handler could find held by its own thread."""
+    """A flag that one thread waits for, as threading.Event is, but safe to set where a signal handler interrupts.
+
+    A plain lock, released while the flag is set. (An Event has a lock that a handler could find held by its own
+    thread; a SimpleQueue's timed `get`, in CPython 3.11, waits for ever if a signal arrives as its time is up.)
+    """
 
     def __init__(self) -> None:
-        self._rings: SimpleQueue[None] = SimpleQueue()
+        self._unset = threading.Lock()
+        self._unset.acquire()
 
     def set(self) -> None:
         """Set the flag, and wake who waits for it."""
-        self._rings.put(None)
+        with suppress(RuntimeError):  # it is set already
+            self._unset.release()
 
     def is_set(self) -> bool:
         """Whether it is set."""
-        return not self._rings.empty()
+        return not self._unset.locked()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until it is set (True) or `timeout` seconds have passed (False); it stays as it was."""
-        try:
-            self._rings.get(timeout=timeout)
-        except Empty:
+        """Wait until it is set (True) or `timeout` seconds have passed (False); it stays set."""
+        if not self._unset.acquire(timeout=-1 if timeout is None else max(0, timeout)):
             return False
-        self._rings.put(None)
+        self.set()
         return True
 
     def clear(self) -> None:
         """Take the flag back."""
-        try:
-            while True:
-                self._rings.get_nowait()
-        except Empty:
-            pass
+        self._unset.acquire(blocking=False)
 
 
 class Waiter:
