@@ -29,7 +29,7 @@ _STATES: tuple[tuple[Status, CancelReason | None], ...] = (
     (Status.CANCELED, CancelReason.REJECTED),
     (Status.CANCELED, CancelReason.UNHANDLED),
 )
-_CODES = {state: code for code, state in enumerate(_STATES)}
+_CODES: dict[tuple[Status, CancelReason | None], int] = {state: code for code, state in enumerate(_STATES)}
 
 # format, state, priority, policy | created_at, run_at, reserved_at, finished_at | generation, deadline
 # | attempt, retry_count, reset_count | lengths of topic, name, unique_key, note, last_error, result

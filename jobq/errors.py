@@ -15,7 +15,7 @@ class JobNotFound(JobqError, LookupError):
 
     def __init__(self, message: str, *, ids: Sequence[int] = ()) -> None:
         super().__init__(message)
-        self.ids = list(ids)
+        self.ids: list[int] = list(ids)
 
     @classmethod
     def of(cls, ids: Sequence[int]) -> JobNotFound:
@@ -29,8 +29,8 @@ class InvalidStatus(JobqError):
 
     def __init__(self, message: str, *, status: str = "", ids: Sequence[int] = ()) -> None:
         super().__init__(message)
-        self.status = status
-        self.ids = list(ids)
+        self.status: str = status
+        self.ids: list[int] = list(ids)
 
 
 class LeaseLost(JobqError):
@@ -38,7 +38,7 @@ class LeaseLost(JobqError):
 
     def __init__(self, message: str, *, jobs: Sequence[Any] = ()) -> None:
         super().__init__(message)
-        self.jobs = list(jobs)
+        self.jobs: list[Any] = list(jobs)
 
 
 class DuplicateJob(JobqError):
@@ -46,8 +46,8 @@ class DuplicateJob(JobqError):
 
     def __init__(self, message: str, *, job_id: int = 0, ids: Sequence[int] = ()) -> None:
         super().__init__(message)
-        self.job_id = job_id
-        self.ids = list(ids)
+        self.job_id: int = job_id
+        self.ids: list[int] = list(ids)
 
 
 class PayloadTooLarge(JobqError, ValueError):

@@ -53,10 +53,10 @@ class Job:
     def __init__(self, service: Holder, record: Record, payload: bytes, deadline: datetime, lease: int) -> None:
         self._service = service
         self._record = record
-        self.payload = payload
-        self.deadline = deadline
-        self.lease = lease
-        self.settled = False
+        self.payload: bytes = payload
+        self.deadline: datetime = deadline
+        self.lease: int = lease
+        self.settled: bool = False
         self._pid = os.getpid()
 
     def __repr__(self) -> str:

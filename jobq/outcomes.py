@@ -24,8 +24,8 @@ class Done(Outcome):
 
     def __init__(self, result: Any = None, *, then: NewJob | Iterable[NewJob] = ()) -> None:
         super().__init__(result)
-        self.result = result
-        self.then = then
+        self.result: Any = result
+        self.then: NewJob | Iterable[NewJob] = then
 
 
 class Retry(Outcome):
@@ -39,9 +39,9 @@ class Retry(Outcome):
         error: str | BaseException | None = None,
     ) -> None:
         super().__init__(delay)
-        self.delay = delay
-        self.run_at = run_at
-        self.error = error
+        self.delay: Seconds | None = delay
+        self.run_at: datetime | None = run_at
+        self.error: str | BaseException | None = error
 
 
 class Release(Outcome):
@@ -49,7 +49,7 @@ class Release(Outcome):
 
     def __init__(self, delay: Seconds = 0) -> None:
         super().__init__(delay)
-        self.delay = delay
+        self.delay: Seconds = delay
 
 
 class Reject(Outcome):
@@ -59,8 +59,8 @@ class Reject(Outcome):
         self, error: str | BaseException | None = None, *, reason: CancelReason = CancelReason.REJECTED
     ) -> None:
         super().__init__(error)
-        self.error = error
-        self.reason = reason
+        self.error: str | BaseException | None = error
+        self.reason: CancelReason = reason
 
 
 class Cancel(Outcome):
@@ -68,7 +68,7 @@ class Cancel(Outcome):
 
     def __init__(self, note: str | None = None) -> None:
         super().__init__(note)
-        self.note = note
+        self.note: str | None = note
 
 
 def describe(error: BaseException) -> str:

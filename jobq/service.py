@@ -163,7 +163,8 @@ class JobService:
         """
         names = inputs.topics(topics)
         inputs.whole(n, "n", least=1, most=self._limits.batch)
-        inputs.timeout(timeout), inputs.lease(lease)
+        inputs.timeout(timeout)
+        inputs.lease(lease)
         return self._yield_jobs(partial(self.reserve, names, n, timeout, lease=lease))
 
     def done(self, jobs: Job | Iterable[Job], result: Any = None) -> None:

@@ -103,8 +103,8 @@ class Tally:
     __slots__ = ("enqueued_at", "now", "reserved_at", "totals")
 
     def __init__(self) -> None:
-        self.now = list(_NO_NOW)
-        self.totals = list(_NO_TOTALS)
+        self.now: list[int] = list(_NO_NOW)
+        self.totals: list[int] = list(_NO_TOTALS)
         self.enqueued_at = 0
         self.reserved_at = 0
 

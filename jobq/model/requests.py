@@ -61,17 +61,17 @@ class NewJob:
         options: JobOptions | None = None,
         **overrides: Unpack[OptionOverrides],
     ) -> None:
-        self.topic = topic
-        self.priority = priority
-        self.payload = payload
-        self.json = json
-        self.name = name
-        self.delay = delay
-        self.run_at = run_at
-        self.unique_key = unique_key
-        self.on_duplicate = on_duplicate
-        self.options = options
-        self.overrides = overrides
+        self.topic: str = topic
+        self.priority: int = priority
+        self.payload: PayloadLike = payload
+        self.json: Any = json
+        self.name: str = name
+        self.delay: Seconds | None = delay
+        self.run_at: datetime | None = run_at
+        self.unique_key: str | None = unique_key
+        self.on_duplicate: OnDuplicate = on_duplicate
+        self.options: JobOptions | None = options
+        self.overrides: OptionOverrides = overrides
 
     def __repr__(self) -> str:
         return f"NewJob(topic={self.topic!r}, priority={self.priority!r}, name={self.name!r})"
