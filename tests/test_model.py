@@ -333,6 +333,36 @@ class QueueMachine(RuleBasedStateMachine):
             if held.jobs[0]._service is self.services[0]:
                 self.alike(lambda _, target, of=held.of: of(target).canceled())  # type: ignore[misc]
 
+    def all_are_alike_however_many(self) -> None:
+        for status in Status:
+            self.alike(lambda svc, at, one=status: svc.find(one, **{} if at < 0 else {"limit": 1_000}))  # type: ignore[misc]
+        self.both("stats", "a")
+        for storage in self.storages:
+            check_invariants(storage)
+
 
 TestQueue = QueueMachine.TestCase
 TestQueue.settings = settings(max_examples=max(120, settings().max_examples))
+
+
+@pytest.mark.parametrize("done", [100_000, 20])
+def test_more_jobs_than_one_call_sees_to(done: int) -> None:
+    """Leases, delays and retention by the hundred: what is left for the next call is the same everywhere."""
+    queue = QueueMachine()
+    queue.begin(depth=None, done=done, lease=300, keep_done=5, has_past=False)
+    queue.both("enqueue_many", [NewJob("a", lease=1, max_retries=n % 3 // 2, keep_dead=2) for n in range(230)])
+    queue.both("enqueue_many", [NewJob("a", delay=n % 5, priority=n % 3, keep_done=3) for n in range(150)])
+    for n in (200, 1, 1, 120, 3):
+        queue.alike(lambda svc, _, n=n: svc.reserve(["a"], n))  # type: ignore[misc]
+        queue.clock.advance(1)
+        queue.all_are_alike_however_many()
+    for _ in range(3):
+        queue.held.clear()
+        queue.reserve(["a"], 60, None)
+        queue.settle(list(range(REMEMBERED)), (Done, {}), None)
+        queue.all_are_alike_however_many()
+        queue.clock.advance(3)
+    for _ in range(12):
+        queue.reserve(["a"], 1, None)
+        queue.all_are_alike_however_many()
+    queue.teardown()
