@@ -43,13 +43,16 @@ def topic(value: str) -> str:
     return value
 
 
-def topics(value: str | Iterable[str]) -> tuple[str, ...]:
-    """One topic or several, in order, each once."""
+def topics_or_none(value: str | Iterable[str]) -> tuple[str, ...]:
+    """One topic or several, in order, each once; or none."""
     if isinstance(value, str):
         return (topic(value),)
-    if not isinstance(value, Iterable):
-        raise TypeError(f"topics must be a str or an iterable of str, not {type(value).__name__}")
-    names = tuple(dict.fromkeys(topic(name) for name in value))
+    return tuple(dict.fromkeys(map(topic, several(value, "topics must be a str or an iterable of str"))))
+
+
+def topics(value: str | Iterable[str]) -> tuple[str, ...]:
+    """One topic or several, in order, each once."""
+    names = topics_or_none(value)
     if not names:
         raise ValueError("topics must name at least one topic")
     return names

@@ -237,7 +237,7 @@ class JobService:
         """
         settlements, handles = self._settlements(outcomes)
         requests = preparing.requests(enqueue, self._defaults, self._limits)
-        names = inputs.topics(topics) if topics != () else ()
+        names = inputs.topics_or_none(topics)
         inputs.whole(n, "n", least=1, most=self._limits.batch)
         patience, held = inputs.timeout(timeout), inputs.lease(lease)
         limits = self._limits

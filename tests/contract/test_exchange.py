@@ -303,7 +303,7 @@ def test_a_job_settled_before_is_lost(svc: JobService) -> None:
         ({"enqueue": [NewJob("t"), NewJob("u", unique_key="held")]}, DuplicateJob),
         ({"enqueue": "t"}, TypeError),
         ({"topics": "no such name"}, ValueError),
-        ({"topics": []}, ValueError),
+        ({"topics": [5]}, TypeError),
         ({"topics": "t", "n": 0}, ValueError),
         ({"topics": "t", "timeout": -1}, ValueError),
         ({"topics": "t", "lease": 0}, ValueError),
@@ -355,3 +355,9 @@ def test_a_worker_of_nothing_but_exchanges(svc: JobService) -> None:
     assert [svc.get(job_id).result for job_id in ids] == list(range(100))
     stats = svc.stats("t")
     assert (stats.enqueued, stats.reserved, stats.done) == (100, 100, 100)
+
+
+def test_an_exchange_with_an_empty_list_of_topics_reserves_nothing(svc: JobService) -> None:
+    svc.enqueue("t")
+    assert svc.exchange(topics=[], enqueue=NewJob("t")).jobs == []
+    assert svc.stats("t").now[Status.READY] == 2

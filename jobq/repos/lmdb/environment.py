@@ -174,16 +174,17 @@ class Environment:
             raise ServiceClosed("this storage was closed: open it again")
 
     def _committed(self, work: Callable[[lmdb.Transaction[bytes]], T]) -> T:
-        txn = self._begin()
+        txn = None
         is_committed = False
         try:
+            txn = self._begin()
             result = work(txn)
             self._commit(txn)
             is_committed = True
             return result
         finally:
             self.policies.settle(committed=is_committed)
-            if not is_committed:
+            if txn is not None and not is_committed:
                 txn.abort()
 
     def _begin(self) -> lmdb.Transaction[bytes]:
