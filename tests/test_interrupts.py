@@ -13,7 +13,8 @@ from tests.clocks import PATIENCE
 ROOT = Path(__file__).parents[1]
 
 PRELUDE = """
-import gc, os, random, signal, sys, threading
+import gc, os, random, signal, sys, threading, warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # of a fork while there are threads, since Python 3.12
 import jobq
 from tests.invariants import check_invariants
 
