@@ -183,20 +183,27 @@ def _read(path: Path) -> Properties | None:
 
 def _write(path: Path, properties: Properties) -> None:
     temporary = path / "jobq.json.new"
+    is_durable = properties.sync != "off"
     try:
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with open(fd, "w") as file:
             json.dump(asdict(properties), file)
             file.flush()
-            os.fsync(file.fileno())
+            if is_durable:
+                os.fsync(file.fileno())
         os.replace(temporary, path / "jobq.json")
-        folder = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        if is_durable:
+            _fsync_folder(path)
     except OSError as problem:
         raise StorageError(f"{path / 'jobq.json'} cannot be written: {problem.strerror}") from problem
+
+
+def _fsync_folder(path: Path) -> None:
+    folder = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def _lock_file(path: Path) -> int:
