@@ -119,3 +119,13 @@ def test_a_loop_that_never_began_reserved_nothing(svc: JobService) -> None:
     enqueue_named(svc, "a")
     svc.jobs("t", timeout=0)
     assert take(svc).attempt == 1
+
+
+def test_the_topics_may_come_from_an_iterator(svc: JobService) -> None:
+    svc.enqueue_many([NewJob(topic) for topic in "abab"])
+    assert [job.topic for job in svc.jobs(iter(["b", "a"]), timeout=0)] == ["b", "b", "a", "a"]
+
+
+def test_what_is_not_allowed_is_refused_by_the_call_itself(svc: JobService) -> None:
+    with pytest.raises(ValueError, match="n must be from 1"):
+        svc.jobs("t", n=0)

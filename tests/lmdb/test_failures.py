@@ -13,6 +13,7 @@ import jobq
 from jobq import JobNotFound, NewJob, Status, StorageError
 from jobq.codec import id_key
 from jobq.repos.lmdb import LmdbStorage
+from jobq.repos.lmdb.environment import CHECK_READERS
 from tests.clocks import PATIENCE, ManualClock
 from tests.invariants import check_invariants
 
@@ -109,4 +110,48 @@ def test_a_place_without_a_job_is_given_up(tmp_path: Path) -> None:
         txn.delete(id_key(1), db=environment.dbs.jobs)
     assert svc.reserve("mail") == []
     assert svc.topics() == []
+    svc.close()
+
+
+def test_opening_anew_that_fails_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage = LmdbStorage(tmp_path / "jobs", sync="off")
+    svc = jobq.JobService(storage)
+    svc.enqueue("mail")
+    environment = storage._environment
+    environment.note_failure()
+    with monkeypatch.context() as patch:
+        patch.setattr(environment, "_open_map", failing_open)
+        for verb in (lambda: svc.enqueue("mail"), lambda: svc.status(1), lambda: svc.reserve("none", timeout=0.001)):
+            with pytest.raises(StorageError, match="no memory"):
+                verb()
+    assert svc.status(1) == "ready"
+    assert svc.enqueue("mail") == 2
+    svc.close()
+    with jobq.open(f"lmdb://{tmp_path}/jobs") as again:
+        assert again.stats("mail").enqueued == 2
+
+
+def failing_open(size: int) -> lmdb.Environment:
+    raise lmdb.MemoryError("no memory")
+
+
+def test_the_slot_of_a_killed_reader_is_freed_while_the_queue_runs(tmp_path: Path) -> None:
+    storage = LmdbStorage(tmp_path / "jobs", sync="off")
+    svc = jobq.JobService(storage)
+    svc.enqueue("mail")
+    script = (
+        "import sys\n"
+        "from jobq.repos.lmdb import LmdbStorage\n"
+        "storage = LmdbStorage(sys.argv[1])\n"
+        "storage.view(lambda uow: (uow.jobs.get([1]), print('reading', flush=True), sys.stdin.read()))\n"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path / "jobs")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as reader:
+        assert reader.stdout is not None
+        assert reader.stdout.readline() == "reading\n"
+        reader.kill()
+    assert str(reader.pid) in storage._environment.env.readers()
+    for _ in range(CHECK_READERS):
+        svc.enqueue("mail")
+    assert str(reader.pid) not in storage._environment.env.readers()
     svc.close()

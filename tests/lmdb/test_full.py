@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +13,7 @@ import pytest
 
 from jobq import JobOptions, JobService, Limits, NewJob, Status, StorageFull
 from jobq.repos.lmdb import LmdbStorage
-from tests.clocks import ManualClock
+from tests.clocks import PATIENCE, ManualClock
 from tests.invariants import check_invariants
 
 SIZE = 2**20
@@ -117,3 +119,49 @@ def test_a_larger_max_size_gives_room(storage: LmdbStorage, tmp_path: Path, cloc
     with JobService(LmdbStorage(tmp_path / "jobs", max_size=2 * SIZE, clock=clock)) as svc:
         svc.enqueue_many([NewJob("mail", payload=PAYLOAD) for _ in range(first // 2)])
         assert svc.stats("mail").enqueued == first + first // 2
+
+
+def test_one_large_batch_is_refused_before_it_eats_the_headroom(storage: LmdbStorage) -> None:
+    svc = JobService(storage)
+    svc.enqueue("mail")
+    with pytest.raises(StorageFull):
+        svc.enqueue_many([NewJob("mail", payload=b"x" * 8_000) for _ in range(200)])
+    assert svc.stats("mail").enqueued == 1
+    assert svc.clear("mail") == 1
+
+
+def test_results_that_do_not_fit_are_dropped_and_the_jobs_done(storage: LmdbStorage) -> None:
+    svc = JobService(storage)
+    svc.enqueue_many([NewJob("mail") for _ in range(100)])
+    jobs = svc.reserve("mail", 100)
+    svc.done(jobs[:1], "r" * 1_000)
+    svc.done(jobs[1:], "r" * 500_000)
+    assert svc.stats("mail").now[Status.DONE] == 100
+    assert [svc.get(job.id).result for job in jobs[:2]] == ["r" * 1_000, None]
+
+
+def test_a_result_is_dropped_where_the_disk_is_almost_full(
+    tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with JobService(LmdbStorage(tmp_path / "large", clock=clock, sync="off")) as svc:
+        svc.enqueue("mail")
+        [job] = svc.reserve("mail")
+        monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_bavail=10, f_frsize=4096))
+        job.done("r" * 900_000)
+        assert (svc.status(job.id), svc.get(job.id).result) == ("done", None)
+
+
+def test_a_map_that_the_address_space_made_smaller_keeps_its_headroom(tmp_path: Path) -> None:
+    script = (
+        "import resource, jobq, sys\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (300 * 2**20, 300 * 2**20))\n"
+        "svc = jobq.open(sys.argv[1])\n"
+        "try:\n"
+        "    while True: svc.enqueue_many([jobq.NewJob('t', payload=b'x' * 500_000)] * 4)\n"
+        "except jobq.StorageFull as full: print('max_size' in str(full))\n"
+        "left = svc.stats('t').enqueued\n"
+        "print(left > 100, svc.clear('t') == left)\n"
+    )
+    url = f"lmdb://{tmp_path}/jobs?sync=off"
+    done = subprocess.run([sys.executable, "-c", script, url], capture_output=True, text=True, timeout=PATIENCE)
+    assert (done.stdout, done.stderr) == ("True\nTrue True\n", "")

@@ -167,3 +167,32 @@ def test_closing_while_threads_work(tmp_path: Path) -> None:
     storage = LmdbStorage(tmp_path / "jobs")
     check_invariants(storage)
     storage.close()
+
+
+def test_a_handle_is_settled_by_any_service_of_its_directory_and_by_no_other(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path)
+    with (
+        jobq.open(f"lmdb://{tmp_path}/jobs") as one,
+        jobq.open(f"lmdb://{tmp_path}/link/jobs") as same,
+        jobq.open(f"lmdb://{tmp_path}/other") as other,
+    ):
+        one.enqueue("mail")
+        other.enqueue("mail")
+        [job] = one.reserve("mail")
+        other.reserve("mail")
+        with pytest.raises(ValueError, match="was reserved from another queue"):
+            other.done(job)
+        same.done(job)
+        assert one.status(job.id) == "done"
+
+
+def test_a_handle_of_a_queue_in_memory_that_is_gone_settles_nothing_in_its_successor() -> None:
+    with jobq.open("memory://successor") as old:
+        old.enqueue("mail")
+        [stale] = old.reserve("mail")
+    with jobq.open("memory://successor") as new:
+        new.enqueue("mail")
+        [job] = new.reserve("mail")
+        with pytest.raises(ValueError, match="was reserved from another queue"):
+            new.done(stale)
+        assert new.status(job.id) == "reserved"
