@@ -449,12 +449,16 @@ class JobService:
             self._release_abandoned()
 
     def _release_abandoned(self) -> None:
-        jobs = list(self._abandoned)
-        if jobs:
-            settlements = [Settlement(job.id, job.attempt, lifecycle.release) for job in jobs]
+        jobs: list[Job] = []
+        with suppress(IndexError):
+            while True:
+                jobs.append(self._abandoned.popleft())  # one by one, as another thread may do the same
+        settlements = [Settlement(job.id, job.attempt, lifecycle.release) for job in jobs]
+        try:
             commit(self._storage, lambda draft: settling.settle(draft, settlements, self._limits))
-            for job in jobs:
-                self._abandoned.remove(job)
+        except BaseException:
+            self._abandoned.extend(jobs)
+            raise
 
     def _raise_lost(self, lost: list[Job]) -> None:
         if lost:

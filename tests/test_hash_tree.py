@@ -96,7 +96,7 @@ def eventually(condition: Callable[[], bool]) -> None:
     end = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.005)
+        time.sleep(0.005)  # between two looks: what another process does gives no event to wait on
 
 
 def workers_of(run: subprocess.Popen[str]) -> list[int]:

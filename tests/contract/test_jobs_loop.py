@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
 import pytest
 
 from jobq import JobService, NewJob, ServiceClosed, Status
-from tests.clocks import ManualClock
+from jobq.repos import Storage, UnitOfWork
+from tests.clocks import PATIENCE, ManualClock
+from tests.conftest import OpenStorage
 from tests.contract.scenes import enqueue_named, take
+
+T = TypeVar("T")
 
 
 def test_it_ends_when_nothing_is_left(svc: JobService) -> None:
@@ -129,3 +137,33 @@ def test_the_topics_may_come_from_an_iterator(svc: JobService) -> None:
 def test_what_is_not_allowed_is_refused_by_the_call_itself(svc: JobService) -> None:
     with pytest.raises(ValueError, match="n must be from 1"):
         svc.jobs("t", n=0)
+
+
+class Overtaken:
+    """A storage in whose transactions another thread's verb gets in first, once."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self.url, self.identity = storage.url, storage.identity
+        self.view, self.watch, self.close = storage.view, storage.watch, storage.close
+        self.by: Callable[[], object] | None = None
+
+    def transact(self, body: Callable[[UnitOfWork], T]) -> T:
+        if (verb := self.by) is not None:
+            self.by = None
+            other = threading.Thread(target=verb)
+            other.start()
+            other.join(PATIENCE)
+        return self._storage.transact(body)
+
+
+def test_what_two_threads_give_back_at_once_is_given_back_and_raises_nothing(open_storage: OpenStorage) -> None:
+    storage = Overtaken(open_storage())
+    svc = JobService(storage)
+    enqueue_named(svc, "a", "b", "c")
+    loop = iter(svc.jobs("t", n=3, timeout=0))
+    next(loop)
+    storage.by = lambda: svc.enqueue("u")
+    loop.close()  # type: ignore[attr-defined]  # it is a generator
+    assert svc.stats("t").now[Status.READY] == 2
+    assert svc.stats("u").enqueued == 1
