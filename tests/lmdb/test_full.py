@@ -13,8 +13,8 @@ import pytest
 
 from jobq import JobOptions, JobService, Limits, NewJob, Status, StorageFull
 from jobq.repos.lmdb import LmdbStorage
+from jobq.testing.invariants import check_invariants
 from tests.clocks import PATIENCE, ManualClock
-from tests.invariants import check_invariants
 
 SIZE = 2**20
 PAYLOAD = b"x" * 1000
@@ -98,7 +98,7 @@ def test_an_almost_full_disk_refuses_jobs_and_finishes_others(
 ) -> None:
     svc = JobService(storage, limits=Limits(payload=SIZE))
     svc.enqueue("mail")
-    left = SimpleNamespace(f_bavail=10_000, f_frsize=4096)
+    left = SimpleNamespace(f_blocks=10_000, f_bavail=10_000, f_frsize=4096)
     monkeypatch.setattr(os, "statvfs", lambda _: left)
     big = b"x" * 100_000  # more than the file has free, so that it grows
     svc.enqueue("mail", payload=big)
@@ -146,7 +146,7 @@ def test_a_result_is_dropped_where_the_disk_is_almost_full(
     with JobService(LmdbStorage(tmp_path / "large", clock=clock, sync="off")) as svc:
         svc.enqueue("mail")
         [job] = svc.reserve("mail")
-        monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_bavail=10, f_frsize=4096))
+        monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_blocks=10_000, f_bavail=10, f_frsize=4096))
         job.done("r" * 900_000)
         assert (svc.status(job.id), svc.get(job.id).result) == ("done", None)
 

@@ -1,45 +1,31 @@
-"""The directory of a queue: what it is (jobq.json), and who has it open (jobq.lock).
+"""The directory of a queue: made, with its files, and who has it open.
 
-`jobq.json` says the format, `sync`, `max_size`, and the generation of the steady clock with the boot it belongs to. It
-changes only while one process alone has the directory open, which flock tells: every process holds a shared lock on
-`jobq.lock` while it has the environment open, and openers go one at a time through `jobq.gate`.
+Every process holds a shared lock (flock) on `jobq.lock` while it has the environment open, which tells whether one is
+alone. Openers go one at a time through `jobq.gate`.
 """
 
 from __future__ import annotations
 
 import errno
-import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
 
-from jobq.codec import FORMAT
-from jobq.errors import ConfigError, StorageCorrupt, StorageError, StorageVersion
+from jobq.errors import ConfigError, StorageError
+from jobq.repos.lmdb.failures import system_error
+from jobq.repos.lmdb.filesystems import check_local
+from jobq.repos.lmdb.guarding import check_file, check_folder, make_folder, open_private
+from jobq.repos.lmdb.properties import fsync_folder
 
 try:
     import fcntl
 except ImportError as missing:  # pragma: no cover  # Windows
     raise ConfigError("the lmdb storage needs flock, which this system has not: use memory://") from missing
 
-SYNCS = ("full", "normal", "off")
-DEFAULT_MAX_SIZE = 64 * 2**30
-SMALLEST = 2**20
-"""Bytes of the smallest max_size."""
-
-
-@dataclass(frozen=True, slots=True)
-class Properties:
-    """What a directory is, the same for all processes that have it open."""
-
-    format: int
-    sync: str
-    max_size: int
-    generation: int
-    boot_id: str
+READERS = 1024
+LOCK_BYTES = 4096 + READERS * 64
+"""Of lock.mdb: a cache line for each reader, and a page for the rest."""
 
 
 class Presence:
@@ -50,21 +36,28 @@ class Presence:
         self._fd = -1
 
     @contextmanager
-    def entering(self) -> Iterator[bool]:
-        """Take the mark; within, no other process opens the directory. Gives whether no other has it open."""
+    def entering(self, *, exclusive: bool = False) -> Iterator[bool]:
+        """Take the mark; within, no other process opens the directory. Gives whether no other has it open.
+
+        exclusive: let no other open it later either. Raises ConfigError where another process has it so.
+        """
         gate = _lock_file(self._path / "jobq.gate")
         try:
             self._lock(gate, fcntl.LOCK_EX)
             self._fd = _lock_file(self._path / "jobq.lock")
             try:
                 alone = self._lock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if not alone:
-                    self._lock(self._fd, fcntl.LOCK_SH)
+                if not alone and not self._lock(self._fd, fcntl.LOCK_SH | fcntl.LOCK_NB):
+                    raise ConfigError(
+                        f"{self._path} is open in another process with topics=memory, which shares it with none: "
+                        "close it there first"
+                    )
                 yield alone
             except BaseException:
                 self.leave()
                 raise
-            self._lock(self._fd, fcntl.LOCK_SH)
+            if not exclusive:
+                self._lock(self._fd, fcntl.LOCK_SH)
         finally:
             os.close(gate)
 
@@ -87,138 +80,73 @@ class Presence:
 def prepare(path: Path) -> os.stat_result:
     """Make the directory if there is none, and return its stat.
 
-    Raises ConfigError if there is something else at the path, StorageError if it cannot be made or written.
+    Raises ConfigError for a network filesystem, and if what is at the path is no directory, a link to one, or another
+    user's, or can be written by others; StorageError if it cannot be made or written.
     """
     try:
+        check_local(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with suppress(FileExistsError):
-            path.mkdir(mode=0o700)
-        found = path.stat()
+        make_folder(path)
+        found = path.lstat()
     except OSError as problem:
-        raise StorageError(
-            f"{path} cannot be a queue's directory ({problem.strerror}): give a path where this user may make one"
+        raise system_error(
+            problem, f"{path} cannot be a queue's directory", advice="give a path where this user may make one"
         ) from problem
-    if not path.is_dir():
-        raise ConfigError(f"{path} is a file: a queue needs a directory of its own")
+    check_folder(path, found)
     if not os.access(path, os.W_OK | os.X_OK):
         raise StorageError(f"{path} is not writable, which a queue needs even to read: change its owner or mode")
     return found
 
 
-def settle_properties(path: Path, sync: str | None, max_size: int | None, *, alone: bool) -> Properties:
-    """What the directory is from now on; to be called while entering.
+@contextmanager
+def files_of(path: Path, *, alone: bool, is_durable: bool) -> Iterator[None]:
+    """See that LMDB's files are there and this user's own, for a block that opens them; to be used while entering.
 
-    sync, max_size: what is asked for; None takes what the directory says, or the default for a new one.
-    Raises ConfigError if another value is in force and other processes rely on it, StorageVersion for a directory of
-    another format or of something else.
+    Those that were made are removed if the block raises, so that opening may be tried again. is_durable: whether they
+    must survive a power loss. Raises ConfigError for files of another user and links; StorageError, StorageFull.
     """
-    check_settings(sync, max_size)
-    stored = _read(path)
-    if stored is None:
-        if (path / "data.mdb").exists():
-            raise StorageVersion(f"{path} holds an LMDB environment that is no jobq queue: use another directory")
-        wanted = Properties(FORMAT, sync or "full", max_size or DEFAULT_MAX_SIZE, 1, _boot_id())
-    else:
-        wanted = replace(stored, sync=sync or stored.sync, max_size=max_size or stored.max_size)
-        _check_agreement(path, stored, wanted, alone=alone)
-        boot_id = _boot_id()
-        if alone and (not boot_id or boot_id != stored.boot_id):
-            wanted = replace(wanted, generation=stored.generation + 1, boot_id=boot_id)
-    if wanted != stored:
-        _write(path, wanted)
-    return wanted
-
-
-def check_settings(sync: str | None, max_size: int | None) -> None:
-    """Refuse settings that no directory can have."""
-    if sync is not None and sync not in SYNCS:
-        raise ConfigError(f"sync must be one of {', '.join(SYNCS)}, not {sync!r}")
-    if max_size is None:
-        return
-    if isinstance(max_size, bool) or not isinstance(max_size, int):
-        raise TypeError(f"max_size must be a number of bytes (int), not {type(max_size).__name__}")
-    if not SMALLEST <= max_size <= 2**46:
-        raise ConfigError(f"max_size must be from {SMALLEST} (1 MiB) to {2**46} (64 TiB) bytes, not {max_size}")
-
-
-def _check_agreement(path: Path, stored: Properties, wanted: Properties, *, alone: bool) -> None:
-    if alone:
-        return
-    for name in ("sync", "max_size"):
-        ours, theirs = getattr(wanted, name), getattr(stored, name)
-        if ours != theirs:
-            raise ConfigError(
-                f"{path} is open in another process with {name}={theirs}, and cannot have {name}={ours} as well: "
-                f"leave {name} out to take the directory's, or close it everywhere to change it"
-            )
-
-
-def _read(path: Path) -> Properties | None:
+    made: list[Path] = []
     try:
-        text = (path / "jobq.json").read_bytes()
-    except FileNotFoundError:
-        return None
-    except OSError as problem:
-        raise StorageError(f"{path / 'jobq.json'} cannot be read: {problem.strerror}") from problem
-    try:
-        stored = json.loads(text)
-        version = stored["format"]
-    except (ValueError, KeyError, TypeError) as problem:
-        raise StorageCorrupt(f"{path / 'jobq.json'} does not say what the directory is: {problem!r}") from problem
-    if version != FORMAT:
-        raise StorageVersion(
-            f"{path} has format {version}, and this version of jobq reads format {FORMAT}: "
-            "use the version that wrote it, or another directory"
-        )
-    try:
-        properties = Properties(**stored)
-        check_settings(properties.sync, properties.max_size)
-        kinds = [type(value).__name__ for value in astuple(properties)]
-        if kinds != ["int", "str", "int", "int", "str"]:
-            raise TypeError(f"its values are {', '.join(kinds)}")
-    except (TypeError, ConfigError) as problem:
-        raise StorageCorrupt(f"{path / 'jobq.json'} does not say what the directory is: {problem}") from problem
-    return properties
+        try:
+            for name, size in (("data.mdb", 0), ("lock.mdb", LOCK_BYTES)):
+                found = check_file(path / name)
+                if found is None or not found.st_size:  # empty if a process was killed while it made the directory
+                    _check_unmissed(path / name, alone=alone)
+                    made.append(path / name)
+                    _make_file(path / name, size)
+            if made and is_durable:
+                keep_names(path)
+        except OSError as problem:
+            raise system_error(problem, f"the files of {path} cannot be made") from problem
+        yield
+    except BaseException:
+        for file in made:
+            file.unlink(missing_ok=True)
+        raise
 
 
-def _write(path: Path, properties: Properties) -> None:
-    temporary = path / "jobq.json.new"
-    is_durable = properties.sync != "off"
-    try:
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with open(fd, "w") as file:
-            json.dump(asdict(properties), file)
-            file.flush()
-            if is_durable:
-                os.fsync(file.fileno())
-        os.replace(temporary, path / "jobq.json")
-        if is_durable:
-            _fsync_folder(path)
-    except OSError as problem:
-        raise StorageError(f"{path / 'jobq.json'} cannot be written: {problem.strerror}") from problem
+def _check_unmissed(file: Path, *, alone: bool) -> None:
+    # A new file would not be the one that others have open and locked.
+    if not alone:
+        raise StorageError(f"{file} was removed while another process has it open: close it there first")
 
 
-def _fsync_folder(path: Path) -> None:
-    folder = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+def _make_file(file: Path, size: int) -> None:
+    # Nobody has it open, so closing it takes no lock from this process, as closing LMDB's files else does.
+    with open(open_private(file, os.O_WRONLY), "wb") as new:
+        # LMDB maps lock.mdb for writing: were its pages not there, a disk without room would mean SIGBUS.
+        new.write(bytes(size))
+
+
+def keep_names(path: Path) -> None:
+    """See that the directory and the names in it survive a power loss. Raises OSError."""
+    fsync_folder(path)
+    with suppress(PermissionError):
+        fsync_folder(path.parent)
 
 
 def _lock_file(path: Path) -> int:
     try:
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        return open_private(path, os.O_RDWR)
     except OSError as problem:
-        raise StorageError(f"{path} cannot be opened: {problem.strerror}") from problem
-
-
-def _boot_id() -> str:
-    """What names this boot of the machine; "" if that is not to be known, which counts as another each time."""
-    with suppress(OSError):
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    if sys.platform == "darwin":  # pragma: no cover
-        with suppress(OSError, subprocess.SubprocessError):
-            command = ["/usr/sbin/sysctl", "-n", "kern.bootsessionuuid"]
-            return subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout.strip()
-    return ""
+        raise system_error(problem, f"{path} cannot be opened") from problem

@@ -7,7 +7,8 @@ import os
 import lmdb
 
 from jobq.errors import StorageError, StorageFull
-from jobq.repos.lmdb.environment import Databases, Environment
+from jobq.repos.lmdb.databases import Databases
+from jobq.repos.lmdb.environment import Environment
 
 SMALLEST_RESERVE = 2**20
 """Bytes of the disk that are kept for settling jobs at the least; more for a large file."""
@@ -54,7 +55,7 @@ class Room:
             raise StorageError(f"{self._environment.path} is not there any more: {problem.strerror}") from problem
         left = disk.f_bavail * disk.f_frsize
         reserve = max(SMALLEST_RESERVE, pages * self._page_size // 4)
-        if left - new_pages * self._page_size < reserve:
+        if disk.f_blocks and left - new_pages * self._page_size < reserve:  # 0: it has no size, as a ramfs
             return (
                 f"the disk of {self._environment.path} has {left} bytes left, and {reserve} are kept for settling "
                 "jobs: make room on it"
