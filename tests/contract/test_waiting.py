@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from jobq import Done, Exchange, Job, JobService, NewJob, Release, ServiceClosed, Status
+from jobq import Done, Exchange, Job, JobInfo, JobNotFound, JobService, NewJob, Release, ServiceClosed, Status
 from tests.clocks import PATIENCE, ManualClock
 from tests.conftest import OpenService
 from tests.contract.scenes import given, names, take
@@ -29,6 +29,12 @@ class Waiting:
     def exchange(self, svc: JobService, *arguments: object, **named: object) -> Future[Exchange[Job]]:
         """Begin an exchange that finds nothing to reserve."""
         call: Future[Exchange[Job]] = self._pool.submit(svc.exchange, *arguments, **named)  # type: ignore[arg-type]
+        self.asleep()
+        return call
+
+    def wait_for(self, svc: JobService, job_id: int, timeout: float | None) -> Future[JobInfo]:
+        """Begin to wait for a job that is not finished."""
+        call = self._pool.submit(svc.wait_for, job_id, timeout)
         self.asleep()
         return call
 
@@ -197,12 +203,76 @@ def test_two_waiters_get_a_job_each(svc: JobService, waiting: Waiting) -> None:
     assert sorted(got(calls[0]) + got(calls[1])) == ["a", "b"]
 
 
-def test_of_two_waiters_and_one_job_one_goes_on_waiting(svc: JobService, waiting: Waiting, clock: ManualClock) -> None:
+def test_of_two_waiters_and_one_job_one_sleeps_on(svc: JobService, waiting: Waiting, clock: ManualClock) -> None:
     calls = [waiting.reserve(svc, "t", 1, 60) for _ in range(2)]
     svc.enqueue("t", name="first")
-    waiting.asleep()
+    assert got(calls[0]) == ["first"]
+    assert waiting.idle()
     svc.enqueue("t", name="second")
-    assert sorted(got(calls[0]) + got(calls[1])) == ["first", "second"]
+    assert got(calls[1]) == ["second"]
+
+
+def test_a_waiter_that_leaves_jobs_behind_wakes_the_next(svc: JobService, waiting: Waiting, clock: ManualClock) -> None:
+    svc.pause("t")
+    calls = [waiting.reserve(svc, "t", 1, 60) for _ in range(3)]
+    svc.enqueue_many([NewJob("t", name=name) for name in "abc"])
+    svc.resume("t")
+    assert sorted(name for call in calls for name in got(call)) == ["a", "b", "c"]
+
+
+def test_a_job_that_a_waiter_was_woken_for_and_left_wakes_another(
+    svc: JobService, waiting: Waiting, clock: ManualClock
+) -> None:
+    """Called for b, it finds a job of a, which it serves first: who waits for b alone must not sleep on."""
+    both = waiting.reserve(svc, ["a", "b"], 1, 60)
+    only = waiting.reserve(svc, "b", 1, 60)
+    svc.exchange(enqueue=[NewJob("b", name="b"), NewJob("a", name="a")])
+    assert (got(both), got(only)) == (["a"], ["b"])
+
+
+def test_wait_for_returns_the_job_once_it_is_finished(svc: JobService, waiting: Waiting, clock: ManualClock) -> None:
+    id = svc.enqueue("t")
+    call = waiting.wait_for(svc, id, None)
+    job = take(svc)
+    assert not call.done()
+    job.done({"answer": 42})
+    info = call.result(PATIENCE)
+    assert (info.status, info.result, svc.wait_for(id, 0)) == (Status.DONE, {"answer": 42}, info)
+
+
+def test_wait_for_sees_a_cancellation_and_a_death(svc: JobService, waiting: Waiting, clock: ManualClock) -> None:
+    first, second = svc.enqueue("t"), svc.enqueue("u")
+    calls = [waiting.wait_for(svc, first, 60), waiting.wait_for(svc, second, 60)]
+    svc.cancel(first, "no more")
+    take(svc, "u").reject("bad")
+    assert (calls[0].result(PATIENCE).note, calls[1].result(PATIENCE).last_error) == ("no more", "bad")
+
+
+def test_wait_for_times_out(svc: JobService, waiting: Waiting, clock: ManualClock) -> None:
+    id = svc.enqueue("t")
+    with pytest.raises(TimeoutError, match="job 1 of topic 't' is not finished, but ready"):
+        svc.wait_for(id, 0)
+    call = waiting.wait_for(svc, id, 5)
+    clock.advance(5)
+    with pytest.raises(TimeoutError):
+        call.result(PATIENCE)
+
+
+def test_wait_for_a_job_that_goes_is_job_not_found(svc: JobService, waiting: Waiting, clock: ManualClock) -> None:
+    id = svc.enqueue("t", keep_done=0)
+    call = waiting.wait_for(svc, id, 60)
+    take(svc).done()
+    with pytest.raises(JobNotFound):
+        call.result(PATIENCE)
+    with pytest.raises(JobNotFound):
+        svc.wait_for(id, 60)
+
+
+def test_close_wakes_who_waits_for_a_job(svc: JobService, waiting: Waiting) -> None:
+    call = waiting.wait_for(svc, svc.enqueue("t"), None)
+    svc.close()
+    with pytest.raises(ServiceClosed):
+        call.result(PATIENCE)
 
 
 def test_the_timeout_gives_an_empty_list(svc: JobService, waiting: Waiting, clock: ManualClock) -> None:
@@ -321,6 +391,7 @@ def test_every_verb_of_a_closed_service_raises(svc: JobService, clock: ManualClo
         lambda: svc.status(1),
         lambda: svc.get(1),
         lambda: svc.payload(1),
+        lambda: svc.wait_for(1, 0),
         lambda: svc.lookup("t", "k"),
         lambda: svc.find(Status.READY),
         lambda: svc.dead_letters(),
