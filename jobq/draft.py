@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from jobq import lifecycle
-from jobq.model.records import Place, Record, Tally, TopicState
+from jobq.model.records import Entry, Place, Record, Tally, TopicState
 from jobq.model.status import WAITING, Ordering, Status
 from jobq.ports import Change, Move, Storage, UnitOfWork
 
@@ -25,6 +25,7 @@ class Draft:
     __slots__ = (
         "_changes",
         "_discarded",
+        "_entries",
         "_fresh",
         "_keys",
         "_orphans",
@@ -43,6 +44,7 @@ class Draft:
         self._payloads: dict[int, bytes] = {}
         self._discarded: list[Place] = []
         self._orphans: list[Place] = []
+        self._entries: list[Entry] = []
         self._keys: dict[tuple[str, str], int | None] = {}
         self._states: dict[str, TopicState] = {}
         self._tallies: dict[str, Tally] = {}
@@ -126,12 +128,16 @@ class Draft:
         """A new job."""
         self._fresh[record.id] = record
         self._payloads[record.id] = payload
+        if record.policy.log_status_change:
+            self.log(record.id, lifecycle.status_change(None, record))
         if record.unique_key:
             self._track_key(None, record)
 
     def change(self, old: Record, new: Record) -> None:
         """A job as `get` gave it, and as it becomes; one that is not kept is deleted."""
         kept = new if lifecycle.is_kept(new) else None
+        if new.policy.log_status_change and (message := lifecycle.status_change(old, new)):
+            self.log(new.id, message)
         if old.unique_key:
             self._track_key(old, kept)
         if old.id in self._fresh:
@@ -141,7 +147,7 @@ class Draft:
         self._changes[old.id] = (old if before is None else before[0], kept)
 
     def delete(self, old: Record) -> None:
-        """A job that goes, with its payload."""
+        """A job that goes, with its payload and its log."""
         self._changes[old.id] = (old, None)
 
     def discard(self, places: Iterable[Place]) -> None:
@@ -151,6 +157,10 @@ class Draft:
     def replace_payload(self, job_id: int, payload: bytes) -> None:
         """Another payload for a job."""
         self._payloads[job_id] = payload
+
+    def log(self, job_id: int, message: str) -> None:
+        """One more line for the log of a job."""
+        self._entries.append(Entry(job_id, self.now.wall, message))
 
     def _track_key(self, old: Record | None, new: Record | None) -> None:
         if old is not None and (key := lifecycle.held_key(old)):
@@ -171,6 +181,9 @@ class Draft:
             moves.extend([(None, lifecycle.place_of(record)) for record in records])
         for job_id, payload in self._payloads.items():
             self.uow.jobs.put_payload(job_id, payload)
+        if self._entries:
+            gone = {job_id for job_id, (_, new) in self._changes.items() if new is None}
+            self.uow.jobs.log([entry for entry in self._entries if entry.job_id not in gone])
         if self._discarded:
             self.uow.jobs.discard([place.id for place in self._discarded])
             moves.extend([(place, None) for place in self._discarded])
@@ -208,8 +221,8 @@ class Draft:
                 self.tally(new.topic).now[new.ordering] += 1
 
 
-def commit(storage: Storage, verb: Callable[[Draft], T]) -> T:
-    """Run a verb over a draft and write it, in one transaction; the verb may run twice."""
+def commit(storage: Storage, verb: Callable[[Draft], T], when_lost: Callable[[T], object] | None = None) -> T:
+    """Run a verb over a draft and write it, in one transaction; the verb may run twice. when_lost: see Storage."""
 
     def body(uow: UnitOfWork) -> T:
         draft = Draft(uow)
@@ -217,4 +230,4 @@ def commit(storage: Storage, verb: Callable[[Draft], T]) -> T:
         draft.write()
         return result
 
-    return storage.transact(body)
+    return storage.transact(body, when_lost=when_lost)

@@ -7,11 +7,25 @@ are buffered and applied when the body returns, so that a body that raises leave
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Protocol, TypeVar
 
-from jobq.model.records import Now, Place, Rank, Record, Tally, TopicState
+from jobq.model.records import (
+    Entry,
+    Hold,
+    Log,
+    LostPolicy,
+    Now,
+    Place,
+    Policy,
+    Quarantined,
+    Rank,
+    Record,
+    Tally,
+    TopicState,
+)
 from jobq.model.status import Ordering
 
 T = TypeVar("T")
@@ -70,7 +84,15 @@ class JobRepository(Protocol):
         ...
 
     def page(self, after: int, n: int) -> list[Record]:
-        """The n records with the lowest ids above `after`."""
+        """The n records with the lowest ids above `after`, those left out that cannot be read."""
+        ...
+
+    def ids(self, after: int, n: int) -> list[int]:
+        """The n lowest ids above `after` that have a record, whether it can be read or not."""
+        ...
+
+    def logs(self, job_id: int) -> Log:
+        """The log of an existing job."""
         ...
 
     def add(self, records: Sequence[Record], payloads: Sequence[bytes]) -> None:
@@ -85,12 +107,53 @@ class JobRepository(Protocol):
         """Give a job another payload."""
         ...
 
+    def log(self, entries: Sequence[Entry]) -> None:
+        """Add lines to the logs of jobs that stay, in this order; of each job the newest LOG_LINES are kept."""
+        ...
+
     def delete(self, records: Sequence[Record]) -> None:
-        """Forget jobs, given as they are stored, with payload and unique key."""
+        """Forget jobs, given as they are stored, with payload, log and unique key."""
         ...
 
     def discard(self, ids: Sequence[int]) -> None:
-        """Forget finished jobs, which hold no unique key."""
+        """Forget finished jobs, which hold no unique key, with payload and log; or records in the quarantine."""
+        ...
+
+    # What `verify` asks for. A storage that cannot hold what is asked for has an easy answer: nothing.
+
+    def holds(self, after: Hold | None, n: int) -> list[Hold]:
+        """The n first unique keys that are held behind `after`, which need not exist, in the storage's own order."""
+        ...
+
+    def token(self, key: tuple[str, str]) -> Hashable:
+        """What `holds` calls this (topic, unique key)."""
+        ...
+
+    def hold(self, key: tuple[str, str], job_id: int) -> None:
+        """Let a job hold a (topic, unique key), whoever did; this comes after what `put` and `delete` give up."""
+        ...
+
+    def unhold(self, tokens: Sequence[Hashable]) -> None:
+        """Let nobody hold these unique keys."""
+        ...
+
+    def quarantined(self, after: int, n: int) -> list[Quarantined]:
+        """The n records with the lowest ids above `after` that `get` or `page` set aside in a `transact`."""
+        ...
+
+    def restore(self, ids: Sequence[int]) -> None:
+        """Make jobs of records in the quarantine, with the payloads and logs they had; their places are not taken."""
+        ...
+
+    def lost_policies(self, known: Sequence[Policy]) -> list[LostPolicy]:
+        """The policies that cannot be read, where a storage keeps them apart from the records that share them.
+
+        known: what a lost policy may have been. What takes its place is the same one if it can be told, else the first.
+        """
+        ...
+
+    def mend_policies(self, lost: Sequence[LostPolicy]) -> None:
+        """Put the policies in their places."""
         ...
 
 
@@ -102,7 +165,7 @@ class TopicRepository(Protocol):
         ...
 
     def state(self, topic: str) -> TopicState | None:
-        """The topic's counters; None if there is no such topic."""
+        """The topic's counters; None if there is no such topic. Raises StorageCorrupt if they cannot be read."""
         ...
 
     def head(self, topic: str, n: int) -> list[Place]:
@@ -133,6 +196,24 @@ class TopicRepository(Protocol):
         """Set whether the topic is paused; a topic that `is_gone` after that is forgotten."""
         ...
 
+    # What `verify` asks for.
+
+    def used(self) -> list[str]:
+        """The topics that have a place, sorted, whether they have counters or not."""
+        ...
+
+    def taken(self, places: Sequence[Place]) -> list[bool]:
+        """Whether each of these places is there."""
+        ...
+
+    def count(self, topic: str, ordering: Ordering) -> int:
+        """How many places an ordering of a topic has, counted one by one."""
+        ...
+
+    def put_state(self, topic: str, state: TopicState) -> None:
+        """Replace the topic's counters, which may be unreadable; a topic that `is_gone` with these is forgotten."""
+        ...
+
 
 class UnitOfWork(Protocol):
     """What a body gets: the time, and both repositories of one transaction."""
@@ -154,10 +235,13 @@ class UnitOfWork(Protocol):
 
 
 class Watch(Protocol):
-    """A listener for jobs to reserve."""
+    """A listener for what is committed."""
 
     def wait(self, timeout: float) -> object:
-        """Return once there may be something to reserve, at the latest after `timeout` seconds."""
+        """Return once there may be what it listens for, at the latest after `timeout` seconds.
+
+        Also, within about a second, when the wall clock was set, by which delays are.
+        """
         ...
 
 
@@ -174,16 +258,27 @@ class Storage(Protocol):
         """What is equal for storages that share their jobs, and for no others."""
         ...
 
-    def transact(self, body: Callable[[UnitOfWork], T]) -> T:
-        """Run a body and apply what it wrote, all or nothing; it may run again."""
+    def transact(self, body: Callable[[UnitOfWork], T], *, when_lost: Callable[[T], object] | None = None) -> T:
+        """Run a body and apply what it wrote, all or nothing; it may run again.
+
+        when_lost: called with what the body returned if that was applied, but Ctrl-C or another interrupt of this
+        thread keeps it from being returned.
+        """
         ...
 
     def view(self, body: Callable[[UnitOfWork], T]) -> T:
         """Run a body that only reads, on a consistent snapshot; it holds up no writer."""
         ...
 
-    def watch(self, topics: Sequence[str]) -> AbstractContextManager[Watch]:
-        """Listen for jobs to reserve; begun before a reserve that may find nothing."""
+    def watch(self, topics: Sequence[str], *, finished: bool = False) -> AbstractContextManager[Watch]:
+        """Listen for jobs to reserve, or for jobs that finish or go; begun before a look that may find nothing."""
+        ...
+
+    def backup(self, path: Path) -> None:
+        """Copy all that is here, as it is at one moment, to an absolute path where nothing is; other work goes on.
+
+        A storage that has no such copy to make raises ConfigError and says what to do instead.
+        """
         ...
 
     def close(self) -> None:

@@ -16,7 +16,7 @@ PRELUDE = """
 import gc, os, random, signal, sys, threading, warnings
 warnings.simplefilter("ignore", DeprecationWarning)  # of a fork while there are threads, since Python 3.12
 import jobq
-from tests.invariants import check_invariants
+from jobq.testing.invariants import check_invariants
 
 svc = jobq.open(sys.argv[1], limits=jobq.Limits(done=50))
 chance = random.Random(7)
@@ -135,7 +135,7 @@ print("closed")
 
 CLOSE_IN_A_CHILD = """
 def hold():
-    with svc._storage._store.bell._lock if hasattr(svc._storage, "_store") else svc._storage._environment.bell._lock:
+    with svc._storage._store.bell._lock if hasattr(svc._storage, "_store") else svc._storage._environment.wakes._bell._lock:
         held.set()
         release.wait()
 
@@ -153,7 +153,7 @@ print("closed")
 """
 
 
-@pytest.mark.parametrize("kind", ["memory", "lmdb"])
+@pytest.mark.parametrize("kind", ["memory", "lmdb", "volatile"])
 @pytest.mark.parametrize(
     "script",
     [CTRL_C, CLOSE_IN_A_HANDLER, ENQUEUE_IN_A_HANDLER, COLLECTED_GENERATORS, FORK_IN_A_BLOCK, CLOSE_IN_A_CHILD],
@@ -161,6 +161,7 @@ print("closed")
 )
 def test_an_interruption(tmp_path: Path, kind: str, script: str) -> None:
     url = "memory://" if kind == "memory" else f"lmdb://{tmp_path}/jobs?sync=off"
+    url += "&topics=memory" * (kind == "volatile")
     done = subprocess.run(
         [sys.executable, "-c", PRELUDE + script, url], cwd=ROOT, capture_output=True, text=True, timeout=2 * PATIENCE
     )

@@ -14,69 +14,73 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import lmdb
 
 from jobq.errors import ConfigError, ReentrantCall, ServiceClosed
 from jobq.model.records import TopicState
-from jobq.model.status import Ordering
 from jobq.ports import Clock
-from jobq.repos.lmdb import directory
-from jobq.repos.lmdb.failures import translated
+from jobq.repos.lmdb import directory, dirty
+from jobq.repos.lmdb.databases import NAMES, open_databases
+from jobq.repos.lmdb.failures import translated, translating
+from jobq.repos.lmdb.fate import Fate
+from jobq.repos.lmdb.grouping import Group
 from jobq.repos.lmdb.policies import Policies
-from jobq.repos.waking import Bell
+from jobq.repos.lmdb.properties import SMALLEST, Settings, settle_properties, write_properties
+from jobq.repos.lmdb.rebuilding import places_in_lmdb, places_in_memory
+from jobq.repos.lmdb.wakes import Wakes
+from jobq.repos.places import PlaceIndex
 
 T = TypeVar("T")
 
-READERS = 1024
 HEADROOM = 64 * 2**20
 """Bytes of the map beyond max_size at the least, so that jobs can be settled when it is reached."""
+GATHERING = 0.0001
+"""Seconds that a commit waits for threads that shared the one before, where it costs an fsync."""
 CHECK_READERS = 256
 """Commits after which the slots of killed readers are freed: each keeps old pages from being used again."""
-
-
-class Databases(NamedTuple):
-    """The named databases of an environment; `orderings` by Ordering."""
-
-    meta: lmdb._Database
-    jobs: lmdb._Database
-    payloads: lmdb._Database
-    keys: lmdb._Database
-    topics: lmdb._Database
-    policies: lmdb._Database
-    quarantine: lmdb._Database
-    orderings: tuple[lmdb._Database, ...]
 
 
 class Environment:
     """An open LMDB environment, with what its users in this process share."""
 
-    def __init__(self, path: Path, key: tuple[int, int], sync: str | None, max_size: int | None, clock: Clock) -> None:
+    def __init__(self, path: Path, key: tuple[int, int], settings: Settings, clock: Clock) -> None:
         self.path = path
         self.key = key
         self.pid = os.getpid()
         self.users = 1
         self.clock = clock
-        self.bell = Bell(clock)
         self.states: dict[str, tuple[bytes, TopicState]] = {}
+        self.places: PlaceIndex | None = None
         self._writing = threading.RLock()
         self._inside: set[tuple[int, object]] = set()
         self._is_writing = False
         self._is_quiet = False
         self._is_broken = False
+        self._are_places_torn = False
         self._is_closed = False
         self._commits = 0
         self._presence = directory.Presence(path)
-        with self._presence.entering() as alone:
-            self.properties = directory.settle_properties(path, sync, max_size, alone=alone)
-            self._open()
+        with self._presence.entering(exclusive=settings.topics == "memory") as alone:
+            self.properties = settle_properties(path, settings, alone=alone)
+            with directory.files_of(path, alone=alone, is_durable=self.properties.is_durable):
+                self._open()
+            try:
+                with translating(path):
+                    dirty.clear_after_killed(path, self.env, self.dbs)
+                    self._settle_places(settings)
+                self.wakes = Wakes(path, clock, self.last_change, alone=alone)
+            except BaseException:
+                self.env.close()
+                raise
+        self.group = Group(self.write, 0.0 if self.properties.sync == "off" else GATHERING)
 
-    def check_agreement(self, sync: str | None, max_size: int | None) -> None:
+    def check_agreement(self, settings: Settings) -> None:
         """Refuse another user of this process who asks for other settings than those in force."""
-        directory.check_settings(sync, max_size)
-        for name, value in (("sync", sync), ("max_size", max_size)):
+        for name, value in settings._asdict().items():
             in_force = getattr(self.properties, name)
             if value is not None and value != in_force:
                 raise ConfigError(
@@ -84,22 +88,21 @@ class Environment:
                     f"as well: leave {name} out, or close it first"
                 )
 
-    def write(self, work: Callable[[lmdb.Transaction[bytes]], T]) -> T:
-        """Run `work` in a write transaction and commit it; one thread at a time.
+    def write(self, work: Callable[[lmdb.Transaction[bytes]], object], fate: Fate) -> None:
+        """Run `work` in a write transaction and commit it, which `fate` then says; one thread at a time.
 
         Raises ReentrantCall within a transaction of the same thread, ServiceClosed once closed, and what LMDB says
         translated.
         """
         with self._writing:
-            if self._is_writing:
-                raise ReentrantCall("a verb was called within another one of the same thread: call it later")
+            self._check_reentry()
             mark = (threading.get_ident(), object())
             try:
                 self._is_writing = True
                 self._inside.add(mark)
                 self._check_open()
                 self._mend()
-                return self._committed(work)
+                self._commit(work, fate)
             except lmdb.Error as problem:
                 raise translated(problem, str(self.path)) from problem
             finally:
@@ -108,7 +111,22 @@ class Environment:
                 self._inside.discard(mark)
 
     def read(self, work: Callable[[lmdb.Transaction[bytes]], T]) -> T:
-        """Run `work` in a read transaction, a consistent snapshot; raises as `write` does, but never for reentry."""
+        """Run `work` in a read transaction, a consistent snapshot; raises as `write` does.
+
+        With places in memory it has to keep writers out, and raises ReentrantCall as they do; else never.
+        """
+        if self.places is None:
+            return self._read(work)
+        with self._writing:
+            self._check_reentry()
+            try:
+                self._is_writing = True
+                self._mend()
+                return self._read(work)
+            finally:
+                self._is_writing = False
+
+    def _read(self, work: Callable[[lmdb.Transaction[bytes]], T]) -> T:
         mark = (threading.get_ident(), object())
         try:
             self._enter(mark)
@@ -155,6 +173,7 @@ class Environment:
     def close(self) -> None:
         """Close the environment; in a forked child, only what it inherited."""
         self._is_closed = True
+        self.wakes.close()
         with suppress(lmdb.Error):
             self.env.close()
         self._presence.leave()
@@ -169,23 +188,37 @@ class Environment:
                 self._inside.add(mark)
         self._check_open()
 
+    def _check_reentry(self) -> None:
+        if self._is_writing:
+            raise ReentrantCall("a verb was called within another one of the same thread: call it later")
+
     def _check_open(self) -> None:
         if self._is_closed:
             raise ServiceClosed("this storage was closed: open it again")
 
-    def _committed(self, work: Callable[[lmdb.Transaction[bytes]], T]) -> T:
-        txn = None
-        is_committed = False
+    def _commit(self, work: Callable[[lmdb.Transaction[bytes]], object], fate: Fate) -> None:
+        txn = self._begin()
+        if self.places is not None:
+            self.places.is_moved = False
+        is_ending = has_failed = False
         try:
-            txn = self._begin()
-            result = work(txn)
-            self._commit(txn)
-            is_committed = True
-            return result
+            work(txn)
+            is_ending = True
+            txn.commit()
+            fate.is_committed = True
+        except lmdb.Error as problem:
+            has_failed = True
+            # If the commit failed, its outcome is unknown: nothing of this environment is trusted any more.
+            fate.is_unknown = is_ending and not isinstance(problem, lmdb.MapFullError)
+            self._is_broken = self._is_broken or is_ending
+            raise
         finally:
-            self.policies.settle(committed=is_committed)
-            if txn is not None and not is_committed:
+            # Ctrl-C may have broken in right after the commit.
+            fate.is_committed = fate.is_committed or (is_ending and not has_failed and _is_over(txn))
+            if not fate.is_committed:
                 txn.abort()
+                self._are_places_torn = self.places is not None and self.places.is_moved
+            self.policies.settle(committed=fate.is_committed)
 
     def _begin(self) -> lmdb.Transaction[bytes]:
         self._commits += 1
@@ -197,22 +230,26 @@ class Environment:
             self.note_failure()
             raise
 
-    def _commit(self, txn: lmdb.Transaction[bytes]) -> None:
-        try:
-            txn.commit()
-        except BaseException:
-            # Whether it took effect is unknown now: nothing of this environment is trusted any more.
-            self.note_failure()
-            raise
-
     def _mend(self) -> None:
-        if not self._is_broken or self._is_closed:
+        if self._is_closed or not (self._is_broken or self._are_places_torn):
             return
         with self.quiet():
-            with suppress(lmdb.Error):
-                self.env.close()
-            self._open()
-            self._is_broken = False
+            if self._is_broken:
+                with suppress(lmdb.Error):
+                    self.env.close()
+                self._open()
+            if self.places is not None:
+                self.places = places_in_memory(self.env, self.dbs, self.policies)
+            self._is_broken = self._are_places_torn = False
+
+    def _settle_places(self, settings: Settings) -> None:
+        """Build the places from the jobs, if they are or have been in memory."""
+        if settings.topics == "memory":
+            self.places = places_in_memory(self.env, self.dbs, self.policies)
+        elif self.properties.topics == "memory":
+            places_in_lmdb(self.env, self.dbs, self.policies)
+            self.properties = replace(self.properties, topics="lmdb")
+            write_properties(self.path, self.properties, is_durable=True)
 
     def _open(self) -> None:
         size = self.properties.max_size + max(self.properties.max_size // 4, HEADROOM)
@@ -220,20 +257,13 @@ class Environment:
             self.env = self._open_map(size)
             try:
                 self.env.reader_check()
-                self.dbs = self._databases()
+                self.dbs = open_databases(self.env)
             except BaseException:
                 self.env.close()
                 raise
         except (lmdb.Error, OSError) as problem:
             raise translated(problem, str(self.path)) from problem
         self.policies = Policies(self.dbs.policies)
-
-    def _databases(self) -> Databases:
-        with self.env.begin(write=True) as txn:
-            names = [*Databases._fields[:-1], *(ordering.name.lower() for ordering in Ordering)]
-            opened = [self.env.open_db(name.encode(), txn=txn) for name in names]
-        meta, jobs, payloads, keys, topics, policies, quarantine, *orderings = opened
-        return Databases(meta, jobs, payloads, keys, topics, policies, quarantine, tuple(orderings))
 
     def _open_map(self, size: int) -> lmdb.Environment:
         while True:
@@ -242,8 +272,8 @@ class Environment:
                     str(self.path),
                     map_size=size,
                     mode=0o700,
-                    max_dbs=len(Databases._fields) + len(Ordering),
-                    max_readers=READERS,
+                    max_dbs=len(NAMES),
+                    max_readers=directory.READERS,
                     sync=self.properties.sync != "off",
                     metasync=self.properties.sync == "full",
                     lib_version=0,
@@ -251,10 +281,19 @@ class Environment:
             except lmdb.MemoryError:
                 # The address space is bounded: take what there is, as long as the map holds what the file does.
                 size //= 2
-                if size < max(2 * directory.SMALLEST, self._file_size()):
+                if size < max(2 * SMALLEST, self.file_size()):
                     raise
 
-    def _file_size(self) -> int:
+    def file_size(self) -> int:
+        """The bytes of the file, which never shrinks."""
         with suppress(OSError):
             return (self.path / "data.mdb").stat().st_size
         return 0
+
+
+def _is_over(txn: lmdb.Transaction[bytes]) -> bool:
+    try:
+        txn.id()
+    except lmdb.Error:
+        return True
+    return False

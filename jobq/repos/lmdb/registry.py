@@ -10,6 +10,7 @@ from pathlib import Path
 from jobq.ports import Clock
 from jobq.repos.lmdb import directory
 from jobq.repos.lmdb.environment import Environment
+from jobq.repos.lmdb.properties import Settings
 
 
 class Registry:
@@ -23,7 +24,7 @@ class Registry:
         self._environments: dict[tuple[int, int], Environment] = {}
         self._fork = ExitStack()
 
-    def acquire(self, path: Path, sync: str | None, max_size: int | None, clock: Clock) -> Environment:
+    def acquire(self, path: Path, settings: Settings, clock: Clock) -> Environment:
         """The environment of a directory, opened by its first user with the clock of that one."""
         with self.lock:
             found = directory.prepare(path)
@@ -34,9 +35,9 @@ class Registry:
                 del self._environments[key]
                 environment = None
             if environment is None:
-                environment = self._environments[key] = Environment(path, key, sync, max_size, clock)
+                environment = self._environments[key] = Environment(path, key, settings, clock)
             else:
-                environment.check_agreement(sync, max_size)
+                environment.check_agreement(settings)
                 environment.users += 1
             return environment
 

@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import lmdb
 
 from jobq.clock import SystemClock
 from jobq.errors import ServiceClosed
 from jobq.model.records import Now
-from jobq.model.times import SECOND
 from jobq.ports import Clock, UnitOfWork, Watch
-from jobq.repos.lmdb import directory
+from jobq.repos.lmdb.backup import Backup
 from jobq.repos.lmdb.environment import Environment
 from jobq.repos.lmdb.jobs import LmdbJobs
+from jobq.repos.lmdb.places import LmdbPlaces
+from jobq.repos.lmdb.properties import Settings, check_settings
 from jobq.repos.lmdb.registry import REGISTRY
 from jobq.repos.lmdb.room import Room
 from jobq.repos.lmdb.topics import LmdbTopics
-from jobq.repos.waking import Waiter
+from jobq.repos.waking import Waiter, channels_of, unanswered
 
 T = TypeVar("T")
-
-POLL = 0.02
-"""Seconds between two looks at what other processes committed, while waiting."""
 
 
 class LmdbUnit:
@@ -38,7 +36,41 @@ class LmdbUnit:
         clock = environment.clock
         self.now = Now(clock.wall(), clock.steady(), environment.properties.generation)
         self.jobs = LmdbJobs(txn, environment.dbs, environment.policies)
-        self.topics = LmdbTopics(txn, environment.dbs, environment.states)
+        places = LmdbPlaces(txn, environment.dbs) if environment.places is None else environment.places
+        self.topics = LmdbTopics(txn, environment.dbs, environment.states, places)
+
+
+class BodyWork(Generic[T]):
+    """A body to be run in a write transaction, with others perhaps. See grouping.Work."""
+
+    __slots__ = ("_body", "_environment", "_is_lean", "_room", "_unit", "result")
+
+    def __init__(self, environment: Environment, room: Room, body: Callable[[UnitOfWork], T]) -> None:
+        self._environment = environment
+        self._room = room
+        self._body = body
+
+    def prepare(self, txn: lmdb.Transaction[bytes], ahead: int) -> int:
+        """Run the body, and see that there is room for what it adds."""
+        unit = self._unit = LmdbUnit(self._environment, txn)
+        self.result = self._body(unit)
+        new_bytes, text_bytes = unit.jobs.new_bytes(), unit.jobs.text_bytes()
+        if new_bytes:
+            self._room.check(txn, ahead + new_bytes)
+        adds = ahead + new_bytes + text_bytes
+        self._is_lean = bool(text_bytes) and self._room.shortage(txn, adds) is not None
+        return new_bytes if self._is_lean else new_bytes + text_bytes
+
+    def apply(self) -> int:
+        """Write what the body decided."""
+        self._unit.jobs.apply(lean=self._is_lean)
+        self._unit.topics.apply()
+        return len(self._unit.topics.moves)
+
+    def announce(self) -> None:
+        """Wake who waits for what was written."""
+        topics = self._unit.topics
+        self._environment.wakes.announce(topics.moves, topics.states, self._unit.now)
 
 
 class LmdbStorage:
@@ -48,7 +80,8 @@ class LmdbStorage:
     the last commit, on power loss. "off": the last commits, on power loss, which may also leave the directory
     unreadable where the filesystem reorders writes. kill -9 alone loses nothing with any of them. max_size: bytes
     (1 MiB to 64 TiB) after which new jobs are refused. Both belong to the directory: None takes what it has, or "full"
-    and 64 GiB for a new one. clock: the system's by default.
+    and 64 GiB for a new one. topics: where jobs wait. "lmdb", the default, or "memory": faster, but for one process
+    alone, which builds the places from the jobs as it opens. clock: the system's by default.
     Raises ConfigError, StorageError, StorageVersion, StorageCorrupt.
     """
 
@@ -58,11 +91,12 @@ class LmdbStorage:
         *,
         sync: str | None = None,
         max_size: int | None = None,
+        topics: str | None = None,
         clock: Clock | None = None,
     ) -> None:
-        directory.check_settings(sync, max_size)
+        self._settings = Settings(sync, max_size, topics)
+        check_settings(self._settings)
         self._path = Path(path).absolute()
-        self._settings = (sync, max_size)
         self._clock = clock or SystemClock()
         self._closed = False
         self._is_leaving = False
@@ -82,23 +116,16 @@ class LmdbStorage:
         """See Storage."""
         return self._environment.key
 
-    def transact(self, body: Callable[[UnitOfWork], T]) -> T:
+    def transact(self, body: Callable[[UnitOfWork], T], *, when_lost: Callable[[T], object] | None = None) -> T:
         """See Storage. Raises StorageFull, StorageError; ServiceClosed once closed."""
         environment = self._open_here()
-
-        def work(txn: lmdb.Transaction[bytes]) -> tuple[LmdbUnit, T]:
-            unit = LmdbUnit(environment, txn)
-            result = body(unit)
-            self._apply(unit, txn)
-            return unit, result
-
+        work = BodyWork(environment, self._room, body)
         try:
-            unit, result = environment.write(work)
+            environment.group.run(work, lambda: when_lost and when_lost(work.result))
         finally:
             if self._is_leaving:
                 self._leave()
-        environment.bell.ring_for(unit.topics.moves, unit.topics.resumed, unit.now)
-        return result
+        return work.result
 
     def view(self, body: Callable[[UnitOfWork], T]) -> T:
         """See Storage."""
@@ -109,12 +136,26 @@ class LmdbStorage:
             if self._is_leaving:
                 self._leave()
 
-    @contextmanager
-    def watch(self, topics: Sequence[str]) -> Iterator[Watch]:
+    def watch(self, topics: Sequence[str], *, finished: bool = False) -> AbstractContextManager[Watch]:
         """See Storage."""
-        environment = self._open_here()
-        with environment.bell.watch(topics) as waiter:
-            yield LmdbWatch(environment, waiter)
+        wakes = self._open_here().wakes
+
+        def pass_on(waiter: Waiter) -> None:
+            for call in unanswered(waiter, self, wakes.is_awaited):
+                wakes.call(call)
+
+        return wakes.watch(channels_of(topics, finished=finished), pass_on)
+
+    def backup(self, path: Path) -> None:
+        """See Storage: the copy is a directory like this one. It waits for no writer, and holds none up for long.
+
+        Raises ConfigError if something is at the path already; StorageError if another backup of this directory runs.
+        """
+        try:
+            Backup(self._open_here(), path).run()
+        finally:
+            if self._is_leaving:
+                self._leave()
 
     def close(self) -> None:
         """See Storage. In the middle of a transaction of the same thread it takes effect at the end of that."""
@@ -123,16 +164,9 @@ class LmdbStorage:
                 return
             self._closed = True
         if self._environment.pid == os.getpid():
-            self._environment.bell.ring_all()
+            self._environment.wakes.ring_all()
             self._is_leaving = True
             self._leave()
-
-    def _apply(self, unit: LmdbUnit, txn: lmdb.Transaction[bytes]) -> None:
-        new_bytes, text_bytes = unit.jobs.new_bytes(), unit.jobs.text_bytes()
-        if new_bytes:
-            self._room.check(txn, new_bytes)
-        unit.jobs.apply(lean=bool(text_bytes) and self._room.shortage(txn, new_bytes + text_bytes) is not None)
-        unit.topics.apply()
 
     def _open_here(self) -> Environment:
         if self._closed:
@@ -142,7 +176,7 @@ class LmdbStorage:
         return self._environment
 
     def _acquire(self) -> Environment:
-        return REGISTRY.acquire(self._path, *self._settings, self._clock)
+        return REGISTRY.acquire(self._path, self._settings, self._clock)
 
     def _rejoin(self) -> None:
         with REGISTRY.lock:
@@ -156,24 +190,3 @@ class LmdbStorage:
                 is_leaving, self._is_leaving = self._is_leaving, False
             if is_leaving:
                 REGISTRY.release(self._environment)
-
-
-class LmdbWatch:
-    """Wakes for this process's commits at once, and for another's within POLL seconds."""
-
-    def __init__(self, environment: Environment, waiter: Waiter) -> None:
-        self._environment = environment
-        self._waiter = waiter
-        self._seen = environment.last_change()
-
-    def wait(self, timeout: float) -> None:
-        """See Watch."""
-        clock = self._environment.clock
-        end = self._waiter.until = clock.steady() + int(timeout * SECOND)
-        while (left := end - clock.steady()) > 0:
-            if self._waiter.nap(min(left / SECOND, POLL)):
-                break
-            if self._environment.last_change() != self._seen:
-                break
-        self._waiter.until = 0
-        self._seen = self._environment.last_change()

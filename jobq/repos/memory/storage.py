@@ -6,15 +6,16 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import TypeVar
 
 from jobq.clock import SystemClock
-from jobq.errors import ReentrantCall, ServiceClosed, StorageError
+from jobq.errors import ConfigError, ReentrantCall, ServiceClosed, StorageError
 from jobq.model.records import Now
 from jobq.ports import Clock, UnitOfWork, Watch
 from jobq.repos.memory.jobs import JobTable, MemoryJobs
-from jobq.repos.memory.topics import MemoryTopics, TopicIndex
-from jobq.repos.waking import Bell
+from jobq.repos.memory.topics import MemoryTopics, TopicTable
+from jobq.repos.waking import Bell, Waiter, calls_after, channels_of, unanswered
 
 T = TypeVar("T")
 
@@ -38,7 +39,7 @@ class Store:
         self._lock = threading.RLock()
         self._is_busy = False
         self.table = JobTable()
-        self.index = TopicIndex()
+        self.topics = TopicTable()
         self.bell = Bell(clock)
         self.users = 0
         self._torn: MemoryUnit | None = None
@@ -61,11 +62,17 @@ class Store:
             self._torn = None
             self.bell.ring_all()
         now = Now(self.clock.wall(), self.clock.steady())
-        return MemoryUnit(now, MemoryJobs(self.table), MemoryTopics(self.index))
+        return MemoryUnit(now, MemoryJobs(self.table), MemoryTopics(self.topics))
 
-    def apply(self, unit: MemoryUnit) -> None:
-        """Write what a body left. If Ctrl-C breaks in, the next unit of work finishes it first: all or nothing."""
-        self._torn = unit
+    def announce(self, unit: MemoryUnit) -> None:
+        """Wake whom a unit that was applied gives something."""
+        if not self.bell.is_quiet():
+            for call in calls_after(unit.topics.moves, unit.topics.states, unit.now, self.bell.is_awaited):
+                self.bell.ring(call)
+
+    def apply(self, unit: MemoryUnit, result: T, applied: list[T]) -> None:
+        """Write what a body left, and note its result. If Ctrl-C breaks in, the next unit of work finishes it first."""
+        self._torn, applied[:] = unit, [result]  # no call, which Ctrl-C could follow: both or neither
         unit.jobs.apply()
         unit.topics.apply()
         self._torn = None
@@ -128,29 +135,45 @@ class MemoryStorage:
         """See Storage."""
         return self._store
 
-    def transact(self, body: Callable[[UnitOfWork], T]) -> T:
+    def transact(self, body: Callable[[UnitOfWork], T], *, when_lost: Callable[[T], object] | None = None) -> T:
         """See Storage. Raises StorageError in a forked child, ServiceClosed once closed."""
         self._check()
         store = self._store
+        applied: list[T] = []
 
-        def work(unit: MemoryUnit) -> tuple[MemoryUnit, T]:
+        def work(unit: MemoryUnit) -> MemoryUnit:
             result = body(unit)
-            store.apply(unit)
-            return unit, result
+            store.apply(unit, result, applied)
+            return unit
 
-        unit, result = store.run(work)
-        store.bell.ring_for(unit.topics.moves, unit.topics.resumed, unit.now)
-        return result
+        try:
+            unit = store.run(work)
+            store.announce(unit)
+        except BaseException:
+            if applied and when_lost is not None:
+                when_lost(applied[0])
+            raise
+        return applied[0]
 
     def view(self, body: Callable[[UnitOfWork], T]) -> T:
         """See Storage."""
         self._check()
         return self._store.run(body)
 
-    def watch(self, topics: Sequence[str]) -> AbstractContextManager[Watch]:
+    def watch(self, topics: Sequence[str], *, finished: bool = False) -> AbstractContextManager[Watch]:
         """See Storage."""
         self._check()
-        return self._store.bell.watch(topics)
+        bell = self._store.bell
+
+        def pass_on(waiter: Waiter) -> None:
+            for call in unanswered(waiter, self, bell.is_awaited):
+                bell.ring(call)
+
+        return bell.watch(channels_of(topics, finished=finished), pass_on)
+
+    def backup(self, path: Path) -> None:
+        """See Storage: there is nothing here that could outlive the process."""
+        raise ConfigError("a queue in memory cannot be backed up: keep the jobs in lmdb:DIRECTORY, which can")
 
     def close(self) -> None:
         """See Storage."""

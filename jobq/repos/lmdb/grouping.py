@@ -1,0 +1,238 @@
+"""Group commit: the writing verbs of concurrent threads share one write transaction, and with it one fsync.
+
+Each thread takes a seat in a queue. One of them leads: it runs the work of all who sit there in one transaction and
+commits it, while the next ones queue up behind. (DeWitt et al. 1984, "Implementation techniques for main memory
+database systems", section 5.2.)
+
+Ctrl-C may break in between any two steps of the thread that has it. So nothing here depends on a step that comes after
+another: whose turn it is stands in a dict under the seat itself, what became of a transaction in a Fate that all its
+seats share, and a waiting thread looks again every LOOK seconds, whoever was to wake it.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from time import sleep
+from typing import Protocol
+
+import lmdb
+
+from jobq.errors import ReentrantCall, ServiceClosed
+from jobq.repos.lmdb.fate import Fate
+from jobq.repos.waking import Ring
+
+LOOK = 0.05
+"""Seconds after which a waiting thread looks again."""
+WEIGHT = 2_000
+"""Jobs written after which a transaction takes no further seats: others wait for the whole of it."""
+
+
+class Work(Protocol):
+    """What one thread wants done within a write transaction."""
+
+    def prepare(self, txn: lmdb.Transaction[bytes], ahead: int) -> int:
+        """Read and decide, writing nothing; `ahead`: bytes that this transaction adds already.
+
+        Returns the bytes that `apply` adds, about.
+        """
+        ...
+
+    def apply(self) -> int:
+        """Write what was decided; returns how many jobs."""
+        ...
+
+    def announce(self) -> None:
+        """Wake who waits for what was committed."""
+        ...
+
+
+class Write(Protocol):
+    """Runs work in a write transaction and commits it, as the fate then says."""
+
+    def __call__(self, work: Callable[[lmdb.Transaction[bytes]], object], fate: Fate) -> None:
+        """Do so; see Environment.write."""
+        ...
+
+
+class Seat:
+    """One thread's work, and what became of it. An error of the work stands only once its transaction is committed."""
+
+    __slots__ = ("error", "fate", "is_alone", "ring", "thread", "work")
+
+    def __init__(self, work: Work) -> None:
+        self.work = work
+        self.thread = threading.get_ident()
+        self.fate: Fate | None = None
+        self.error: Exception | None = None
+        self.is_alone = False
+        self.ring: Ring | None = None
+
+    def is_settled(self) -> bool:
+        """Whether its transaction was committed, or failed in a way that is not to be tried again."""
+        return self.fate is not None and (self.fate.is_committed or self.fate.problem is not None)
+
+    def wait(self) -> None:
+        """Sleep until woken, LOOK seconds at most; not at all the first time, when nobody could have woken it yet."""
+        if self.ring is None:
+            self.ring = Ring()
+            return
+        self.ring.wait(LOOK)
+        self.ring.clear()
+
+    def wake(self) -> None:
+        """Wake its thread."""
+        if self.ring is not None:
+            self.ring.set()
+
+    def raise_error(self) -> None:
+        """Raise what went wrong, if anything did."""
+        fate = self.fate
+        if fate is not None and (problem := fate.problem) is not None:
+            # What several threads raise, each raises for itself: a traceback grows as it is raised.
+            own = problem if fate.thread == self.thread else type(problem)(str(problem))
+            raise own from problem.__cause__
+        if self.error is not None:
+            raise self.error
+
+
+class Group:
+    """The threads of this process that write to one environment.
+
+    gathering: seconds that a leader whose predecessor had company waits for it to sit down again.
+    """
+
+    def __init__(self, write: Write, gathering: float) -> None:
+        self._write = write
+        self._gathering = gathering
+        self._queue: deque[Seat] = deque()
+        self._loners: deque[Seat] = deque()
+        self._turn: dict[int, Seat] = {}
+        self._company = 0
+
+    def run(self, work: Work, when_lost: Callable[[], object]) -> None:
+        """Do the work within a write transaction and commit it, together with that of other threads.
+
+        when_lost: called if it was committed, but what interrupted this thread is raised.
+        Raises what the work raises, which then alone is not done; ReentrantCall within the turn of the same thread;
+        ServiceClosed once closed; and what LMDB says translated.
+        """
+        leader = self._turn.get(0)
+        if leader is not None and leader.thread == threading.get_ident():
+            raise ReentrantCall("a verb was called within another one of the same thread: call it later")
+        if sys.is_finalizing():
+            raise ServiceClosed("the interpreter is shutting down, and the thread that commits may be gone")
+        seat = Seat(work)
+        try:
+            self._queue.append(seat)
+            self._settle(seat)
+        except BaseException:
+            self._abandon(seat, when_lost)
+            raise
+        seat.raise_error()
+
+    def _settle(self, seat: Seat) -> None:
+        while not seat.is_settled():
+            if seat.fate is not None and not seat.fate.is_open:
+                seat.fate = seat.error = None
+            if self._turn.setdefault(0, seat) is seat:
+                try:
+                    self._lead(seat)
+                finally:
+                    self._end_turn(seat)
+            else:
+                seat.wait()
+
+    def _end_turn(self, seat: Seat) -> None:
+        if self._turn.get(0) is seat:
+            del self._turn[0]
+            for queue in (self._loners, self._queue):
+                with suppress(IndexError):
+                    queue[0].wake()
+
+    def _abandon(self, seat: Seat, when_lost: Callable[[], object]) -> None:
+        """Take the seat back if no transaction has begun with it, else learn what became of it."""
+        self._end_turn(seat)
+        if self._withdraw(seat):
+            return
+        while seat.fate is not None and seat.fate.is_open:
+            seat.wait()
+        if seat.fate is not None and seat.fate.is_committed and seat.error is None:
+            when_lost()
+
+    def _lead(self, own: Seat) -> None:
+        fate = Fate(own.thread)
+        seats: list[Seat] = []
+        self._sit_down(own)
+        if self._gathering and not own.is_alone and len(self._queue) < self._company:
+            sleep(self._gathering)
+        try:
+            self._write(lambda txn: self._work(txn, own, seats, fate), fate)
+        except Exception as problem:
+            self._fail(own, seats, fate, problem)
+        finally:
+            fate.is_open = False
+            for seat in seats:
+                seat.wake()
+        self._company = len(seats)
+        if fate.is_committed:
+            for seat in seats:
+                if seat.error is None:
+                    seat.work.announce()
+
+    def _work(self, txn: lmdb.Transaction[bytes], own: Seat, seats: list[Seat], fate: Fate) -> None:
+        """Run the work of the leader alone, or of those who queue, one after the other."""
+        added = written = 0
+        while written < WEIGHT and (seat := self._take(own, seats, fate)) is not None:
+            seat.is_alone = True  # should it break off what is no Exception, only its own thread runs it again
+            try:
+                added += seat.work.prepare(txn, added)
+            except lmdb.Error:
+                raise
+            except Exception as error:
+                seat.error = error
+            else:
+                written += seat.work.apply()
+            seat.is_alone = False
+
+    def _fail(self, own: Seat, seats: list[Seat], fate: Fate, problem: Exception) -> None:
+        """Have the work of a failed transaction done again one by one, unless it was one alone, or may be done."""
+        if len(seats) > 1 and not fate.is_unknown:
+            for seat in seats:
+                seat.is_alone = True
+            return
+        if not seats:  # it did not even begin
+            self._withdraw(own)
+            own.fate = fate
+        fate.problem = problem
+
+    def _sit_down(self, seat: Seat) -> None:
+        """See that the seat of a thread that leads is where it belongs, after a transaction that came to nothing."""
+        queue, other = (self._loners, self._queue) if seat.is_alone else (self._queue, self._loners)
+        if seat not in queue:
+            with suppress(ValueError):
+                other.remove(seat)
+            queue.append(seat)
+
+    def _withdraw(self, seat: Seat) -> bool:
+        for queue in (self._loners, self._queue):
+            with suppress(ValueError):
+                queue.remove(seat)
+                return True
+        return False
+
+    def _take(self, own: Seat, seats: list[Seat], fate: Fate) -> Seat | None:
+        """Take the next seat into the transaction, unless its own thread withdraws it at this moment."""
+        queue = self._loners if own.is_alone else self._queue
+        while queue and not (own.is_alone and seats):
+            seat = own if own.is_alone else queue[0]
+            # In this order: who finds that it can withdraw no more finds its fate there.
+            seat.fate = fate
+            with suppress(ValueError):
+                queue.remove(seat)
+                seats.append(seat)
+                return seat
+        return None
