@@ -22,6 +22,15 @@ from jobq import JobService, NewJob
 
 PAYLOAD = b"x" * 100
 VERBS = ("enqueue", "reserve", "done")
+STORAGES = {
+    "memory": "memory://",
+    "lmdb off": "lmdb://{}/jobs?sync=off",
+    "lmdb off volatile": "lmdb://{}/jobs?sync=off&topics=memory",
+    "lmdb normal": "lmdb://{}/jobs?sync=normal",
+    "lmdb full": "lmdb://{}/jobs?sync=full",
+    "lmdb full volatile": "lmdb://{}/jobs?sync=full&topics=memory",
+}
+"""The URLs by what the table calls them; "volatile" is `topics=memory`."""
 
 
 def main() -> None:
@@ -30,27 +39,24 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=20_000, help="jobs a round (a tenth of it one a call with fsync)")
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
-    print(f"{'storage':<18}{'a call':>7}" + "".join(f"{verb + '/s':>13}" for verb in (*VERBS, "all three")))
-    for name in ("memory", "lmdb off", "lmdb normal", "lmdb full"):
+    print(f"{'storage':<20}{'a call':>7}" + "".join(f"{verb + '/s':>13}" for verb in (*VERBS, "all three")))
+    for name, url in STORAGES.items():
         for batch in (1, 100):
-            slow = name in ("lmdb normal", "lmdb full") and batch == 1
+            slow = "sync=off" not in url and url != "memory://" and batch == 1
             jobs = arguments.jobs // 10 if slow else arguments.jobs
             run = partial(lifecycle, jobs=jobs, batch=batch)
-            rounds = [measured(name, run) for _ in range(arguments.rounds)]
+            rounds = [measured(url, run) for _ in range(arguments.rounds)]
             print_row(name, batch, jobs, rounds)
-    for threads in (1, 16):
-        run = partial(enqueue_from, threads=threads, each=50)
-        rates = [measured("lmdb full", run)[0] for _ in range(arguments.rounds)]
+    for threads in (1, 16, 64):
+        run = partial(enqueue_from, threads=threads, each=3200 // threads)
+        rates = [measured(STORAGES["lmdb full"], run)[0] for _ in range(arguments.rounds)]
         print(f"lmdb full, {threads} threads enqueue one a call: {statistics.median(rates):,.0f}/s")
 
 
-def measured(name: str, run: Callable[[JobService], list[float]]) -> list[float]:
+def measured(url: str, run: Callable[[JobService], list[float]]) -> list[float]:
     """What `run` gives on a fresh storage."""
-    kind, _, sync = name.partition(" ")
-    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
-        url = "memory://" if kind == "memory" else f"lmdb://{folder}/jobs?sync={sync}"
-        with jobq.open(url) as svc:
-            return run(svc)
+    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder, jobq.open(url.format(folder)) as svc:
+        return run(svc)
 
 
 def lifecycle(svc: JobService, jobs: int, batch: int) -> list[float]:
@@ -91,7 +97,7 @@ def print_row(name: str, batch: int, jobs: int, rounds: list[list[float]]) -> No
     """One line of the table: the median of the rounds for each verb, and for the three together."""
     rates = [jobs / statistics.median(times) for times in zip(*rounds, strict=True)]
     together = jobs / statistics.median(sum(times) for times in rounds)
-    print(f"{name:<18}{batch:>7}" + "".join(f"{rate:>13,.0f}" for rate in (*rates, together)))
+    print(f"{name:<20}{batch:>7}" + "".join(f"{rate:>13,.0f}" for rate in (*rates, together)))
 
 
 if __name__ == "__main__":

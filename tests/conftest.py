@@ -33,9 +33,11 @@ def clock() -> ManualClock:
     return ManualClock()
 
 
-@pytest.fixture(params=["memory", "lmdb"])
+@pytest.fixture(params=["memory", "lmdb", "volatile"])
 def open_storage(request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock) -> Iterator[OpenStorage]:
-    """Open the storage under test; each call opens the same jobs again, as long as one is open or they are durable."""
+    """Open the storage under test: in memory, on LMDB, and on LMDB with places in memory.
+
+    Each call opens the same jobs again, as long as one is open or they are durable."""
     opened: list[Storage] = []
 
     def open_one() -> Storage:
@@ -45,7 +47,9 @@ def open_storage(request: pytest.FixtureRequest, tmp_path: Path, clock: ManualCl
         else:
             from jobq.repos.lmdb import LmdbStorage
 
-            storage = LmdbStorage(tmp_path / "jobs", sync="off", clock=clock)
+            storage = LmdbStorage(
+                tmp_path / "jobs", sync="off", topics="memory" if request.param == "volatile" else None, clock=clock
+            )
         opened.append(storage)
         return storage
 

@@ -6,11 +6,11 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import fields
-from itertools import count
+from itertools import count, cycle
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jobq import Exchange, Job, JobInfo, JobqError, TopicStats
+from jobq import Exchange, Job, JobInfo, JobLog, JobqError, TopicStats
 from jobq.repos import LmdbStorage, MemoryStorage, Storage
 from tests.clocks import ManualClock
 from tests.model_values import ModelHandle
@@ -39,13 +39,14 @@ class MemoryHome:
 
 
 class LmdbHome:
-    """A directory, truly closed before it is reopened."""
+    """A directory, truly closed before it is reopened, with its places in the first of `topics`, then the next, …"""
 
-    def __init__(self, clock: ManualClock) -> None:
+    def __init__(self, clock: ManualClock, *topics: str) -> None:
         self._path, self._clock = Path(tempfile.mkdtemp(prefix="jobq-model-")), clock
+        self._topics = cycle(topics)
 
     def open(self) -> Storage:
-        return LmdbStorage(self._path / "jobs", sync="off", clock=self._clock)
+        return LmdbStorage(self._path / "jobs", sync="off", topics=next(self._topics), clock=self._clock)
 
     def close(self) -> None:
         shutil.rmtree(self._path)
@@ -68,6 +69,8 @@ def plain(value: Any) -> Any:
     """A result as values that can be compared between the model and a service."""
     if isinstance(value, JobInfo | TopicStats):
         return {one.name: getattr(value, one.name) for one in fields(value) if not one.name.startswith("_")}
+    if isinstance(value, JobLog):
+        return {"lines": [(line.at, line.message) for line in value], "dropped": value.dropped}
     if isinstance(value, Job | ModelHandle):
         return {name: getattr(value, name) for name in SEEN_OF_A_HANDLE}
     if isinstance(value, Exchange):

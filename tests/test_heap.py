@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from jobq.model.records import Place
 from jobq.model.status import Ordering
-from jobq.repos.memory.heap import Heap
+from jobq.repos.heap import Heap
 
 ranks = st.tuples(st.integers(-2, 2), st.integers(0, 5))
 

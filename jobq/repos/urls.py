@@ -13,14 +13,15 @@ if TYPE_CHECKING:
     from jobq.repos.lmdb import LmdbStorage
 
 SCHEMES = "memory://, memory://NAME, lmdb:relative/path, lmdb:///absolute/path"
-_LMDB_PARAMETERS = ("sync", "max_size")
+_LMDB_PARAMETERS = ("sync", "max_size", "topics")
 
 
 def open_storage(url: str) -> MemoryStorage | LmdbStorage:
     """Open the storage that a URL names.
 
     url: `memory://` (private), `memory://NAME` (shared in the process), `lmdb:relative/path` or
-    `lmdb:///absolute/path`, the latter two with `?sync=full|normal|off` and `&max_size=BYTES` if wanted.
+    `lmdb:///absolute/path`, the latter two with `?sync=full|normal|off`, `max_size=BYTES` and `topics=memory` if
+    wanted.
     Raises ConfigError for anything else, and what the storage raises.
     """
     if not isinstance(url, str):
@@ -60,7 +61,12 @@ def _lmdb(location: str, parameters: dict[str, str]) -> LmdbStorage:
         if missing.name != "lmdb":
             raise
         raise ConfigError("the lmdb storage needs the package lmdb: pip install 'jobq[lmdb]'") from missing
-    return LmdbStorage(unquote(path), sync=parameters.get("sync"), max_size=_size(parameters.get("max_size")))
+    return LmdbStorage(
+        unquote(path),
+        sync=parameters.get("sync"),
+        max_size=_size(parameters.get("max_size")),
+        topics=parameters.get("topics"),
+    )
 
 
 def _parameters(scheme: str, query: str) -> dict[str, str]:

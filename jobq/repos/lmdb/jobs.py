@@ -3,25 +3,45 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from functools import partial
 from itertools import islice
+from typing import cast
 
 import lmdb
 
 from jobq import codec, lifecycle
 from jobq.errors import StorageCorrupt
-from jobq.model.records import Record
+from jobq.model.records import Entry, Hold, Log, LostPolicy, Policy, Quarantined, Record
 from jobq.ports import Change
-from jobq.repos.lmdb.environment import Databases
+from jobq.repos.lmdb import dirty, logs
+from jobq.repos.lmdb.databases import Databases
 from jobq.repos.lmdb.policies import Policies
 
 log = logging.getLogger("jobq")
 
 _NEXT_ID = b"next_id"
+_ID_SIZE = 8
+_LAST_ID = 2 ** (8 * _ID_SIZE) - 1
 PER_JOB = 300
 """Bytes that a job takes beyond its payload, about: its record, its place, and what pages leave free."""
+PER_LINE = 60
+"""Bytes that a line of a log takes beyond its message, about."""
 _OVERFLOW = 2_000
+
+
+def next_id(txn: lmdb.Transaction[bytes], dbs: Databases) -> int:
+    """The first id that was not given yet."""
+    stored = txn.get(_NEXT_ID, db=dbs.meta)
+    return 1 if stored is None else codec.id_of(stored)
+
+
+def _ids_behind(txn: lmdb.Transaction[bytes], db: lmdb._Database, after: int, n: int) -> list[int]:
+    with txn.cursor(db) as cursor:
+        if after >= _LAST_ID or not cursor.set_range(codec.id_key(max(0, after + 1))):
+            return []
+        keys = cursor.iternext(values=False)
+        return list(islice((codec.id_of(key) for key in keys if len(key) == _ID_SIZE), n))
 
 
 def _in_pages(size: int) -> int:
@@ -40,15 +60,19 @@ class LmdbJobs:
         self._added: list[tuple[Record, bytes]] = []
         self._changed: list[Change] = []
         self._payloads: list[tuple[int, bytes]] = []
+        self._entries: list[Entry] = []
         self._deleted: list[int] = []
         self._released: list[tuple[str, str]] = []
+        self._held: list[tuple[tuple[str, str], int]] = []
+        self._unheld: list[bytes] = []
         self._unreadable: list[tuple[bytes, bytes]] = []
+        self._restored: list[int] = []
+        self._mended: list[LostPolicy] = []
 
     def allocate(self, n: int) -> int:
         """See JobRepository."""
         if self._next_id is None:
-            stored = self._txn.get(_NEXT_ID, db=self._dbs.meta)
-            self._next_id = 1 if stored is None else codec.id_of(stored)
+            self._next_id = next_id(self._txn, self._dbs)
         first = self._next_id
         self._next_id += n
         return first
@@ -59,11 +83,11 @@ class LmdbJobs:
         policy_of = partial(self._policies.get, self._txn)
         found: list[Record | None] = []
         for job_id in ids:
-            data = get(key(job_id), None, jobs) if 0 < job_id < 2**64 else None
+            data = get(key(job_id), None, jobs) if 0 < job_id <= _LAST_ID else None
             try:
                 found.append(None if data is None else decode(job_id, data, policy_of))
             except StorageCorrupt as problem:
-                log.error("%s; it is set aside", problem)
+                log.error("%s; it is left out, and set aside by a change", problem)
                 self._unreadable.append((key(job_id), data or b""))
                 found.append(None)
         return found
@@ -80,12 +104,19 @@ class LmdbJobs:
 
     def page(self, after: int, n: int) -> list[Record]:
         """See JobRepository."""
-        policy_of = partial(self._policies.get, self._txn)
-        with self._txn.cursor(self._dbs.jobs) as cursor:
-            if not cursor.set_range(codec.id_key(after + 1)):
-                return []
-            rows = islice(cursor.iternext(), n)
-            return [codec.decode_record(codec.id_of(key), data, policy_of) for key, data in rows]
+        found: list[Record] = []
+        while len(found) < n and (ids := self.ids(after, n - len(found))):
+            found += [record for record in self.get(ids) if record is not None]
+            after = ids[-1]
+        return found
+
+    def ids(self, after: int, n: int) -> list[int]:
+        """See JobRepository."""
+        return _ids_behind(self._txn, self._dbs.jobs, after, n)
+
+    def logs(self, job_id: int) -> Log:
+        """See JobRepository."""
+        return logs.read(self._txn, self._dbs.logs, job_id)
 
     def add(self, records: Sequence[Record], payloads: Sequence[bytes]) -> None:
         """See JobRepository."""
@@ -99,6 +130,10 @@ class LmdbJobs:
         """See JobRepository."""
         self._payloads.append((job_id, payload))
 
+    def log(self, entries: Sequence[Entry]) -> None:
+        """See JobRepository."""
+        self._entries.extend(entries)
+
     def delete(self, records: Sequence[Record]) -> None:
         """See JobRepository."""
         for record in records:
@@ -110,6 +145,49 @@ class LmdbJobs:
         """See JobRepository."""
         self._deleted.extend(ids)
 
+    def holds(self, after: Hold | None, n: int) -> list[Hold]:
+        """See JobRepository."""
+        start = b"\0" if after is None else cast(bytes, after.token)
+        with self._txn.cursor(self._dbs.keys) as cursor:
+            if not cursor.set_range(start) or (cursor.key() == start and not cursor.next()):
+                return []
+            return [codec.decode_hold(key, value) for key, value in islice(cursor.iternext(), n)]
+
+    def token(self, key: tuple[str, str]) -> bytes:
+        """See JobRepository."""
+        return codec.unique_index_key(*key)
+
+    def hold(self, key: tuple[str, str], job_id: int) -> None:
+        """See JobRepository."""
+        self._held.append((key, job_id))
+
+    def unhold(self, tokens: Sequence[Hashable]) -> None:
+        """See JobRepository."""
+        self._unheld.extend(cast(Sequence[bytes], tokens))
+
+    def quarantined(self, after: int, n: int) -> list[Quarantined]:
+        """See JobRepository."""
+        return [self._quarantined(job_id) for job_id in _ids_behind(self._txn, self._dbs.quarantine, after, n)]
+
+    def _quarantined(self, job_id: int) -> Quarantined:
+        data = self._txn.get(codec.id_key(job_id), b"", self._dbs.quarantine)
+        try:
+            return Quarantined(job_id, codec.decode_record(job_id, data, partial(self._policies.get, self._txn)), "")
+        except StorageCorrupt as problem:
+            return Quarantined(job_id, None, str(problem))
+
+    def restore(self, ids: Sequence[int]) -> None:
+        """See JobRepository."""
+        self._restored.extend(ids)
+
+    def lost_policies(self, known: Sequence[Policy]) -> list[LostPolicy]:
+        """See JobRepository."""
+        return self._policies.lost(self._txn, known)
+
+    def mend_policies(self, lost: Sequence[LostPolicy]) -> None:
+        """See JobRepository."""
+        self._mended.extend(lost)
+
     def new_bytes(self) -> int:
         """What new jobs and payloads come to in the file, about: room that settling jobs does not give back."""
         if not self._added and not self._payloads:
@@ -118,18 +196,36 @@ class LmdbJobs:
         return payloads + PER_JOB * len(self._added)
 
     def text_bytes(self) -> int:
-        """What notes, errors and results of changed jobs come to, which can be left out where there is no room."""
-        return sum([_in_pages(len(new.result) + len(new.last_error) + len(new.note)) for _, new in self._changed])
+        """What log lines, and notes, errors and results of changed jobs come to: left out where there is no room."""
+        lines = sum([_in_pages(len(entry.message.encode()) + PER_LINE) for entry in self._entries])
+        texts = [_in_pages(len(new.result) + len(new.last_error) + len(new.note)) for _, new in self._changed]
+        return lines + sum(texts)
 
     def apply(self, *, lean: bool) -> None:
         """Write what was remembered; keys are given up before others are taken."""
+        if dirty.is_marked(self._txn, self._dbs):
+            dirty.note(self._txn, self._dbs, self._touched())
         for job_key, data in self._unreadable:
             self._txn.put(job_key, data, db=self._dbs.quarantine)
             self._txn.delete(job_key, db=self._dbs.jobs)
+        for job_key in map(codec.id_key, self._restored):
+            self._txn.put(job_key, self._txn.pop(job_key, db=self._dbs.quarantine) or b"", db=self._dbs.jobs)
+        for lost in self._mended:
+            self._policies.mend(self._txn, lost)
+        if self._entries and not lean:
+            logs.append(self._txn, self._dbs.logs, self._entries)
         held = self._apply_changes(lean)
         self._apply_deletions()
         self._apply_additions(held)
         self._apply_keys(held)
+
+    def _touched(self) -> list[int]:
+        ids = [record.id for record, _ in self._added]
+        ids += [new.id for _, new in self._changed]
+        ids += [job_id for job_id, _ in self._payloads]
+        ids += [entry.job_id for entry in self._entries]
+        ids += [codec.id_of(key) for key, _ in self._unreadable]
+        return ids + self._deleted + self._restored
 
     def _apply_changes(self, lean: bool) -> list[tuple[tuple[str, str], int]]:
         put, jobs, id_key = self._txn.put, self._dbs.jobs, codec.id_key
@@ -150,6 +246,10 @@ class LmdbJobs:
             key = id_key(job_id)
             delete(key, db=jobs)
             delete(key, db=payloads)
+        logs.forget(self._txn, self._dbs.logs, self._deleted)
+        if self._deleted and self._txn.stat(self._dbs.quarantine)["entries"]:
+            for job_id in self._deleted:
+                delete(id_key(job_id), db=self._dbs.quarantine)
 
     def _apply_additions(self, held: list[tuple[tuple[str, str], int]]) -> None:
         put, jobs, payloads, id_key = self._txn.put, self._dbs.jobs, self._dbs.payloads, codec.id_key
@@ -173,5 +273,7 @@ class LmdbJobs:
     def _apply_keys(self, held: list[tuple[tuple[str, str], int]]) -> None:
         for key in self._released:
             self._txn.delete(codec.unique_index_key(*key), db=self._dbs.keys)
-        for key, job_id in held:
+        for token in self._unheld:
+            self._txn.delete(token, db=self._dbs.keys)
+        for key, job_id in held + self._held:
             self._txn.put(codec.unique_index_key(*key), codec.id_key(job_id), db=self._dbs.keys)

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Hashable, Sequence
 from heapq import nsmallest
+from typing import cast
 
 from jobq import lifecycle
-from jobq.model.records import Record
+from jobq.model.records import Entry, Hold, Log, LostPolicy, Policy, Quarantined, Record
 from jobq.ports import Change
+
+_NO_LOG = Log()
 
 
 class JobTable:
-    """All jobs, their payloads, and who holds which unique key."""
+    """All jobs, their payloads and logs, and who holds which unique key."""
 
     def __init__(self) -> None:
         self.next_id = 1
         self.records: dict[int, Record] = {}
         self.payloads: dict[int, bytes] = {}
+        self.logs: dict[int, Log] = {}
         self.keys: dict[tuple[str, str], int] = {}
 
 
@@ -28,6 +33,7 @@ class MemoryJobs:
         self._next_id = table.next_id
         self._records: dict[int, Record] = {}
         self._payloads: dict[int, bytes] = {}
+        self._logs: dict[int, Log] = {}
         self._deleted: list[int] = []
         self._released: list[tuple[str, str]] = []
         self._held: dict[tuple[str, str], int] = {}
@@ -55,8 +61,11 @@ class MemoryJobs:
 
     def page(self, after: int, n: int) -> list[Record]:
         """See JobRepository."""
-        records = self._table.records
-        return [records[job_id] for job_id in nsmallest(n, (i for i in records if i > after))]
+        return [self._table.records[job_id] for job_id in self.ids(after, n)]
+
+    def logs(self, job_id: int) -> Log:
+        """See JobRepository."""
+        return self._table.logs.get(job_id, _NO_LOG)
 
     def add(self, records: Sequence[Record], payloads: Sequence[bytes]) -> None:
         """See JobRepository."""
@@ -80,6 +89,12 @@ class MemoryJobs:
         """See JobRepository."""
         self._payloads[job_id] = payload
 
+    def log(self, entries: Sequence[Entry]) -> None:
+        """See JobRepository."""
+        for entry in entries:
+            log = self._logs.get(entry.job_id) or self.logs(entry.job_id)
+            self._logs[entry.job_id] = log.plus(entry)
+
     def delete(self, records: Sequence[Record]) -> None:
         """See JobRepository."""
         for record in records:
@@ -91,15 +106,55 @@ class MemoryJobs:
         """See JobRepository."""
         self._deleted.extend(ids)
 
+    def ids(self, after: int, n: int) -> list[int]:
+        """See JobRepository."""
+        ids = sorted(self._table.records)  # in one pass, as ids are added in order
+        start = bisect_right(ids, after)
+        return ids[start : start + n]
+
+    def holds(self, after: Hold | None, n: int) -> list[Hold]:
+        """See JobRepository."""
+        start = ("", "") if after is None else cast(tuple[str, str], after.token)
+        found = nsmallest(n, (key for key in self._table.keys if key > start))
+        return [Hold(key[0], repr(key[1]), key, self._table.keys[key]) for key in found]
+
+    def token(self, key: tuple[str, str]) -> tuple[str, str]:
+        """See JobRepository."""
+        return key
+
+    def hold(self, key: tuple[str, str], job_id: int) -> None:
+        """See JobRepository."""
+        self._held[key] = job_id
+
+    def unhold(self, tokens: Sequence[Hashable]) -> None:
+        """See JobRepository."""
+        self._released.extend(cast(Sequence[tuple[str, str]], tokens))
+
+    def quarantined(self, after: int, n: int) -> list[Quarantined]:
+        """See JobRepository: there is no record here that cannot be read."""
+        return []
+
+    def restore(self, ids: Sequence[int]) -> None:
+        """See JobRepository."""
+
+    def lost_policies(self, known: Sequence[Policy]) -> list[LostPolicy]:
+        """See JobRepository: each record has its policy itself."""
+        return []
+
+    def mend_policies(self, lost: Sequence[LostPolicy]) -> None:
+        """See JobRepository."""
+
     def apply(self) -> None:
         """Write what was remembered; to do so again changes nothing. Keys are given up before others are taken."""
         table = self._table
         table.next_id = self._next_id
         table.records.update(self._records)
         table.payloads.update(self._payloads)
+        table.logs.update(self._logs)
         for job_id in self._deleted:
             table.records.pop(job_id, None)
             table.payloads.pop(job_id, None)
+            table.logs.pop(job_id, None)
         for key in self._released:
             table.keys.pop(key, None)
         table.keys.update(self._held)

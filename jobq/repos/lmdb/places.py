@@ -1,0 +1,136 @@
+"""Places in LMDB: a database for each ordering, whose keys are the topic and the rank."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import islice, takewhile
+from typing import Protocol
+
+import lmdb
+
+from jobq import codec
+from jobq.model.records import Place, Rank
+from jobq.model.status import Ordering
+from jobq.ports import Move
+from jobq.repos.lmdb.databases import Databases
+
+_LAST_ID = 2**64 - 1
+
+
+class Places(Protocol):
+    """Where the places of a directory are, within one transaction; the readings are those of TopicRepository."""
+
+    def page(self, topic: str, ordering: Ordering, after: Place | None, n: int) -> list[Place]:
+        """The n first places of an ordering behind `after`."""
+        ...
+
+    def due(self, topic: str, ordering: Ordering, until: Rank, n: int) -> list[Place]:
+        """The n first places of an ordering whose (major, minor) is at most `until`."""
+        ...
+
+    def oldest_ready(self, topic: str) -> int | None:
+        """The earliest run_at of the topic's Ready jobs."""
+        ...
+
+    def used(self) -> list[str]:
+        """The topics that have a place, sorted."""
+        ...
+
+    def taken(self, places: Sequence[Place]) -> list[bool]:
+        """Whether each of these places is there."""
+        ...
+
+    def count(self, topic: str, ordering: Ordering) -> int:
+        """How many places an ordering has, counted one by one."""
+        ...
+
+    def move(self, moves: Sequence[Move]) -> None:
+        """Give up places and take others, now."""
+        ...
+
+    def forget(self, topic: str) -> None:
+        """Drop what is kept for a topic that has no place any more."""
+        ...
+
+
+class LmdbPlaces:
+    """The places in the orderings' databases."""
+
+    def __init__(self, txn: lmdb.Transaction[bytes], dbs: Databases) -> None:
+        self._txn = txn
+        self._dbs = dbs
+
+    def page(self, topic: str, ordering: Ordering, after: Place | None, n: int) -> list[Place]:
+        """See Places."""
+        prefix = codec.topic_prefix(topic)
+        start = prefix if after is None else codec.place_key(after)
+        with self._txn.cursor(self._dbs.orderings[ordering]) as cursor:
+            if not cursor.set_range(start) or (cursor.key() == start and not cursor.next()):
+                return []
+            keys = takewhile(lambda key: key.startswith(prefix), cursor.iternext(values=False))
+            return [codec.place_at(topic, ordering, key) for key in islice(keys, n)]
+
+    def due(self, topic: str, ordering: Ordering, until: Rank, n: int) -> list[Place]:
+        """See Places."""
+        prefix = codec.topic_prefix(topic)
+        last = prefix + codec.rank_suffix(*until, _LAST_ID)
+        with self._txn.cursor(self._dbs.orderings[ordering]) as cursor:
+            if not cursor.set_range(prefix):
+                return []
+            keys = islice(takewhile(last.__ge__, cursor.iternext(values=False)), n)
+            return [codec.place_at(topic, ordering, key) for key in keys]
+
+    def oldest_ready(self, topic: str) -> int | None:
+        """See Places."""
+        return min((place.minor for place in self._first_of_each_priority(topic)), default=None)
+
+    def _first_of_each_priority(self, topic: str) -> Iterator[Place]:
+        prefix = codec.topic_prefix(topic)
+        with self._txn.cursor(self._dbs.orderings[Ordering.READY]) as cursor:
+            found = cursor.set_range(prefix)
+            while found and (key := cursor.key()).startswith(prefix):
+                place = codec.place_at(topic, Ordering.READY, key)
+                yield place
+                found = cursor.set_range(prefix + codec.rank_suffix(place.major + 1, 0, 0))
+
+    def used(self) -> list[str]:
+        """See Places."""
+        return sorted({topic for db in self._dbs.orderings for topic in self._topics_of(db)})
+
+    def _topics_of(self, db: lmdb._Database) -> Iterator[str]:
+        with self._txn.cursor(db) as cursor:
+            found = cursor.first()
+            while found:
+                topic = cursor.key().partition(b"\0")[0]
+                yield topic.decode()
+                found = cursor.set_range(topic + b"\1")
+
+    def taken(self, places: Sequence[Place]) -> list[bool]:
+        """See Places."""
+        get, orderings = self._txn.get, self._dbs.orderings
+        return [get(codec.place_key(place), None, orderings[place.ordering]) is not None for place in places]
+
+    def count(self, topic: str, ordering: Ordering) -> int:
+        """See Places."""
+        prefix = codec.topic_prefix(topic)
+        with self._txn.cursor(self._dbs.orderings[ordering]) as cursor:
+            keys = cursor.iternext(values=False) if cursor.set_range(prefix) else iter(())
+            counted = 0
+            # By the thousand, of which only the last is looked at: a third of the time.
+            while batch := list(islice(keys, 1_000)):
+                if not batch[-1].startswith(prefix):
+                    return counted + sum(key.startswith(prefix) for key in batch)
+                counted += len(batch)
+            return counted
+
+    def move(self, moves: Sequence[Move]) -> None:
+        """See Places."""
+        put, delete, orderings, place_key = self._txn.put, self._txn.delete, self._dbs.orderings, codec.place_key
+        for old, new in moves:
+            if old is not None:
+                delete(place_key(old), db=orderings[old.ordering])
+            if new is not None:
+                put(place_key(new), b"", db=orderings[new.ordering])
+
+    def forget(self, topic: str) -> None:
+        """See Places: nothing is kept."""
