@@ -13,7 +13,6 @@ import argparse
 import hashlib
 import heapq
 import os
-import shutil
 import signal
 import stat
 import subprocess
@@ -25,10 +24,14 @@ from contextlib import closing, suppress
 from datetime import timedelta
 from functools import partial
 from operator import attrgetter
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 import jobq
 from jobq import Done, Job, JobInfo, JobService, NewJob, Release, Retry, Status
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
 
 TOPICS = ("dirs", "files")  # directories first, so that the number of files is soon known
 OPTIONS = jobq.JobOptions(max_retries=10, min_backoff=0.1, max_backoff=1, keep_done=None)  # a kill is a retry, too
@@ -151,11 +154,11 @@ class Crew:
 
 
 class Progress:
-    """How far the tree is: a line, rewritten on a terminal, and written every five seconds elsewhere."""
+    """How far the tree is: a bar on a terminal if rich is installed, else a line every five seconds."""
 
     def __init__(self, svc: JobService) -> None:
         self.svc = svc
-        self.is_terminal = sys.stderr.isatty()
+        self.bar = new_bar()
         self.seen: deque[tuple[float, int]] = deque(maxlen=int(5 / POLL))
         self.next_at = time.monotonic() + 5
         self.look()
@@ -171,14 +174,22 @@ class Progress:
         self.seen.append((time.monotonic(), self.finished))
         return not self.open_dirs and not self.open_files
 
-    def show(self, end: str = "") -> None:
-        """Write the line, if it is time."""
-        if self.is_terminal:
-            width = shutil.get_terminal_size().columns - 1
-            print("\r\x1b[K" + self.line()[:width], end=end, file=sys.stderr, flush=True)
+    def show(self) -> None:
+        """Draw the bar, or write the line if it is time."""
+        if self.bar:
+            if not self.bar.live.is_started:
+                self.bar.start()
+                self.bar.console.show_cursor()  # nobody would show it again after a kill -9
+            self.bar.update(self.bar.task_ids[0], completed=self.finished, total=self.known, description=self.line())
+            self.bar.refresh()
         elif time.monotonic() >= self.next_at:
             print(self.line(), file=sys.stderr, flush=True)
             self.next_at += 5
+
+    def close(self) -> None:
+        """Give the terminal back."""
+        if self.bar:
+            self.bar.stop()
 
     def line(self) -> str:
         """Files finished, how many a second of late, and the time left."""
@@ -189,18 +200,36 @@ class Progress:
         return f"{finished:,} of {known} files, {rate:,.0f} files/s, {left}"
 
 
+def new_bar() -> "Bar | None":
+    """A bar that is drawn when told to; None where there is no terminal to draw on, or no rich to draw it."""
+    if not sys.stderr.isatty():
+        return None
+    try:
+        from rich.console import Console
+        from rich.progress import BarColumn
+        from rich.progress import Progress as Bar
+    except ImportError:
+        return None
+    console = Console(stderr=True)
+    if not console.is_interactive:  # a dumb terminal
+        return None
+    bar = Bar(BarColumn(), "{task.description}", console=console, auto_refresh=False, redirect_stderr=False)
+    bar.add_task("")
+    return bar
+
+
 def hash_tree(svc: JobService, arguments: argparse.Namespace) -> int:
     """Have workers hash the tree, write the manifest, and return the exit status: 1 with dead letters, else 0."""
     started = time.monotonic()
     begin(svc, os.fsencode(arguments.dir))
     progress = Progress(svc)
-    with closing(Crew(arguments.processes)) as crew:
+    with closing(Crew(arguments.processes)) as crew, closing(progress):
         while not progress.look():
             crew.tend()
             progress.show()
             time.sleep(POLL)
         if crew.workers:
-            progress.show(end="\n")
+            progress.show()
     lines = write_manifest(svc, os.fsencode(arguments.manifest))
     new, seconds = progress.finished - progress.before, time.monotonic() - started
     print(f"{lines:,} files in {arguments.manifest}, {new:,} finished now, in {seconds:.1f} s")

@@ -30,7 +30,7 @@ from jobq.job import Job
 from jobq.model.options import JobOptions, Limits
 from jobq.model.requests import NewJob
 from jobq.model.status import CancelReason, Status
-from jobq.model.views import Exchange, JobInfo, TopicStats
+from jobq.model.views import Difference, Exchange, JobInfo, JobLog, LogLine, TopicStats
 from jobq.opening import open_service as open
 from jobq.outcomes import Cancel, Done, Reject, Release, Retry
 from jobq.service import JobService
@@ -41,6 +41,7 @@ __all__ = [
     "Cancel",
     "CancelReason",
     "ConfigError",
+    "Difference",
     "Done",
     "DuplicateJob",
     "Exchange",
@@ -48,12 +49,14 @@ __all__ = [
     "InvalidTopic",
     "Job",
     "JobInfo",
+    "JobLog",
     "JobNotFound",
     "JobOptions",
     "JobService",
     "JobqError",
     "LeaseLost",
     "Limits",
+    "LogLine",
     "NewJob",
     "PayloadTooLarge",
     "Reject",

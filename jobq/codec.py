@@ -14,7 +14,7 @@ from struct import Struct
 from struct import error as struct_error
 
 from jobq.errors import StorageCorrupt
-from jobq.model.records import Place, Policy, Record, TopicState
+from jobq.model.records import Entry, Hold, Place, Policy, Record, TopicState
 from jobq.model.status import CancelReason, Ordering, Status
 
 FORMAT = 1
@@ -36,12 +36,16 @@ _CODES: dict[tuple[Status, CancelReason | None], int] = {state: code for code, s
 _RECORD = Struct("<BBhIqqqqIqIIIBBHHHI")
 _HEAD = _RECORD.size
 _STATE = Struct("<BB6q7q16s16s4q")
+_LINE = Struct("<Bq")
+_LINE_KEY = Struct(">QQ")
 _ID = Struct(">Q")
 _RANK = Struct(">IQQ")
 _MAJOR = 2**31
 _LONGEST_PLAIN_KEY = 256
+_ADVICE = "verify(repair=True) counts them anew"
 
 id_key = _ID.pack
+line_key = _LINE_KEY.pack
 _NEW = tuple.__new__
 
 
@@ -101,7 +105,7 @@ def decode_record(job_id: int, data: bytes, policy_of: PolicyLookup) -> Record:
                 run_at, reserved_at, generation, deadline, finished_at, attempt, retry_count, note, error, result,
             ),
         )  # fmt: skip
-    except (struct_error, ValueError, IndexError, KeyError) as problem:
+    except (struct_error, ValueError, IndexError, KeyError, StorageCorrupt) as problem:
         raise StorageCorrupt(f"the record of job {job_id} cannot be read: {problem}") from problem
 
 
@@ -130,9 +134,9 @@ def decode_state(topic: str, data: bytes) -> TopicState:
     try:
         version, paused, *rest = _STATE.unpack(data)
     except struct_error as problem:
-        raise StorageCorrupt(f"the counters of topic {topic!r} cannot be read: {problem}") from problem
+        raise StorageCorrupt(f"the counters of topic {topic!r} cannot be read ({problem}): {_ADVICE}") from problem
     if version != FORMAT:
-        raise StorageCorrupt(f"the counters of topic {topic!r} have the unknown format {version}")
+        raise StorageCorrupt(f"the counters of topic {topic!r} have the unknown format {version}: {_ADVICE}")
     wait, run = (int.from_bytes(sum_, "little") for sum_ in rest[13:15])
     return TopicState(bool(paused), tuple(rest[:6]), (*rest[6:13], wait, run), *rest[15:])
 
@@ -145,9 +149,33 @@ def encode_policy(policy: Policy) -> bytes:
 def decode_policy(data: bytes) -> Policy:
     """The policy of these bytes; StorageCorrupt if they are none."""
     try:
-        return Policy(**json.loads(data))
+        policy = Policy(**json.loads(data))
+        if not all(isinstance(value, int | float | None) for value in policy):
+            raise ValueError(f"its values are {policy!r}")
+        return policy
     except (ValueError, TypeError) as problem:
         raise StorageCorrupt(f"a policy cannot be read: {problem}") from problem
+
+
+def encode_line(entry: Entry) -> bytes:
+    """A line of a log as bytes; whose it is stands in its key."""
+    return _LINE.pack(FORMAT, entry.at) + entry.message.encode()
+
+
+def decode_line(job_id: int, data: bytes) -> Entry:
+    """The line of these bytes; StorageCorrupt if they are none."""
+    try:
+        version, at = _LINE.unpack_from(data)
+        if version != FORMAT:
+            raise ValueError(f"format {version} is unknown")
+        return Entry(job_id, at, data[_LINE.size :].decode())
+    except (struct_error, ValueError) as problem:
+        raise StorageCorrupt(f"a line of the log of job {job_id} cannot be read: {problem}") from problem
+
+
+def line_number(key: bytes) -> int:
+    """The second half of a `line_key`, which is made of the job's id and the line's number."""
+    return int.from_bytes(key[_ID.size :], "big")
 
 
 def topic_prefix(topic: str) -> bytes:
@@ -178,3 +206,10 @@ def unique_index_key(topic: str, unique_key: str) -> bytes:
     if len(raw) > _LONGEST_PLAIN_KEY:
         return topic_prefix(topic) + b"h" + blake2b(raw, digest_size=32).digest()
     return topic_prefix(topic) + b"k" + raw
+
+
+def decode_hold(key: bytes, value: bytes) -> Hold:
+    """Who holds a unique key, from the `unique_index_key` and the id behind it; whatever bytes these are."""
+    topic, _, name = key.partition(b"\0")
+    label = repr(name[1:].decode("utf-8", "replace")) if name[:1] == b"k" else "(a long one)"
+    return Hold(topic.decode("ascii", "replace"), label, key, id_of(value))

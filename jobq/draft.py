@@ -221,8 +221,8 @@ class Draft:
                 self.tally(new.topic).now[new.ordering] += 1
 
 
-def commit(storage: Storage, verb: Callable[[Draft], T], when_lost: Callable[[T], object] | None = None) -> T:
-    """Run a verb over a draft and write it, in one transaction; the verb may run twice. when_lost: see Storage."""
+def commit(storage: Storage, verb: Callable[[Draft], T], when_committed: Callable[[T], object] | None = None) -> T:
+    """Run a verb over a draft and write it, in one transaction; the verb may run twice. when_committed: see Storage."""
 
     def body(uow: UnitOfWork) -> T:
         draft = Draft(uow)
@@ -230,4 +230,4 @@ def commit(storage: Storage, verb: Callable[[Draft], T], when_lost: Callable[[T]
         draft.write()
         return result
 
-    return storage.transact(body, when_lost=when_lost)
+    return storage.transact(body, when_committed=when_committed)

@@ -63,7 +63,7 @@ class InvalidTopic(JobqError, ValueError):
 
 
 class ConfigError(JobqError, ValueError):
-    """A URL or a setting is unknown, or contradicts what the storage already is."""
+    """A URL or a setting is unknown or contradicts what the storage is, or a directory is not safe to use."""
 
 
 class ServiceClosed(JobqError):

@@ -7,9 +7,11 @@ was wrong and what is allowed.
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterable
 from datetime import datetime
+from pathlib import Path
 from typing import Any, TypeVar
 
 from jobq.errors import ConfigError, InvalidTopic, PayloadTooLarge
@@ -25,6 +27,7 @@ DEFAULT_TOPIC = "default"
 NAME_BYTES = 255
 KEY_BYTES = 4096
 NOTE_LENGTH = 2_000
+LINE_LENGTH = 2_000
 PRIORITIES = (-(2**15), 2**15 - 1)
 
 _TOPIC = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}", re.ASCII)
@@ -134,9 +137,33 @@ def check_batch(size: int, limits: Limits) -> None:
         raise ValueError(f"{size} jobs in one call are more than Limits(batch={limits.batch}): use several calls")
 
 
+def path(value: str | os.PathLike[str]) -> Path:
+    """A path, made absolute."""
+    if not isinstance(value, str | os.PathLike):
+        raise TypeError(f"a path must be a str or os.PathLike, not {type(value).__name__}")
+    text = os.fspath(value)
+    if not text or "\0" in text:
+        raise ConfigError(f"a path must not be empty or hold a zero byte, as {text!r} does")
+    return Path(text).absolute()
+
+
+def flag(value: bool, what: str) -> bool:
+    """True or False, and nothing that is merely like one of them."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{what} must be True or False, not {type(value).__name__}")
+    return value
+
+
 def note(value: str | None) -> str:
     """A note, "" for none."""
     return "" if value is None else text(value, "note", most=NOTE_LENGTH)
+
+
+def line(value: str) -> str:
+    """A message for the log of a job, cut at LINE_LENGTH characters and made fit for UTF-8."""
+    if not isinstance(value, str):
+        raise TypeError(f"a message for the log must be a str, not {type(value).__name__}")
+    return _fit(value, LINE_LENGTH)
 
 
 def error(value: str | BaseException | None) -> str:
@@ -147,7 +174,11 @@ def error(value: str | BaseException | None) -> str:
         value = describe(value)
     elif not isinstance(value, str):
         raise TypeError(f"error must be a str or an exception, not {type(value).__name__}")
-    return value[:ERROR_LENGTH].encode("utf-8", "backslashreplace").decode()
+    return _fit(value, ERROR_LENGTH)
+
+
+def _fit(value: str, most: int) -> str:
+    return value[:most].encode("utf-8", "backslashreplace").decode()
 
 
 def reason(value: CancelReason) -> CancelReason:

@@ -39,6 +39,7 @@ class Holder(Protocol):
     def extend(self, jobs: Job, seconds: Seconds | None = None) -> None: ...
     def exchange(self, outcomes: Iterable[tuple[Job, Outcome]]) -> Exchange[Job]: ...
     def get(self, job_id: int) -> JobInfo: ...
+    def _log(self, job: Job, message: str) -> None: ...
 
 
 class Job:
@@ -149,6 +150,13 @@ class Job:
     def extend(self, seconds: Seconds | None = None) -> None:
         """Hold the job for `seconds` from now, by default for the lease it was reserved with."""
         self._service.extend(self, seconds)
+
+    def log(self, message: str) -> None:
+        """Add a line to the job's log, which keeps the newest 100; see JobService.logs.
+
+        message: cut after 2,000 characters. Raises LeaseLost once the reservation is over.
+        """
+        self._service._log(self, message)
 
     def info(self) -> JobInfo:
         """The job as the storage has it now; JobNotFound if it is deleted."""

@@ -243,6 +243,27 @@ def backoff(policy: Policy, count: int, job_id: int) -> int:
     return wait
 
 
+# -- the log -----------------------------------------------------------------------------------------------------------
+
+
+def status_change(old: Record | None, new: Record) -> str:
+    """What the log says of a transition, old being None for a new job; "" if the status stays."""
+    if old is None:
+        return f"new -> {new.status.value}"
+    if old.status is new.status:
+        return ""
+    detail = ""
+    if new.status is RESERVED:
+        detail = f" (attempt {new.attempt})"
+    elif new.cancel_reason is not None:
+        detail = f" ({new.cancel_reason.value})"
+    elif new.reset_count > old.reset_count:
+        detail = f" (reset {new.reset_count})"
+    elif new.retry_count > old.retry_count:
+        detail = f" (retry {new.retry_count})"
+    return f"{old.status.value} -> {new.status.value}{detail}"
+
+
 # -- pieces ------------------------------------------------------------------------------------------------------------
 
 

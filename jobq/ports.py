@@ -258,11 +258,11 @@ class Storage(Protocol):
         """What is equal for storages that share their jobs, and for no others."""
         ...
 
-    def transact(self, body: Callable[[UnitOfWork], T], *, when_lost: Callable[[T], object] | None = None) -> T:
+    def transact(self, body: Callable[[UnitOfWork], T], *, when_committed: Callable[[T], object] | None = None) -> T:
         """Run a body and apply what it wrote, all or nothing; it may run again.
 
-        when_lost: called with what the body returned if that was applied, but Ctrl-C or another interrupt of this
-        thread keeps it from being returned.
+        when_committed: called with what the body returned once that is committed, also where Ctrl-C then keeps it
+        from being returned.
         """
         ...
 

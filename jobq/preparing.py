@@ -34,6 +34,10 @@ class Defaults:
         base = self._by_topic.get(name, self._base) if options is None else _options(options, "options")
         return policy_of(with_overrides(base, overrides) if overrides else base)
 
+    def policies(self) -> list[Policy]:
+        """Those of jobs that bring no options of their own: the service's, then those of topics."""
+        return list(self._policies.values())
+
 
 def request(job: NewJob, defaults: Defaults, limits: Limits) -> Request:
     """A NewJob, checked."""

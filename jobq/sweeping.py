@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from jobq.draft import commit
+from jobq.errors import StorageCorrupt
 from jobq.model.options import Limits
 from jobq.model.records import Now
 from jobq.model.times import SECOND
@@ -31,7 +34,8 @@ class Sweeper:
         overdue = self._storage.view(lambda uow: consuming.first_overdue(uow, looked_at))
         if overdue is not None:
             self._ahead = looked_at[looked_at.index(overdue) + 1 :] + self._ahead
-            commit(self._storage, lambda draft: consuming.sweep(draft, overdue, self._limits))
+            with suppress(StorageCorrupt):  # it is not the waiter's topic, and who uses that one is told
+                commit(self._storage, lambda draft: consuming.sweep(draft, overdue, self._limits))
 
     def _is_time(self, now: Now) -> bool:
         if self._next is None:

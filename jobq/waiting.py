@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from jobq.model.records import Now
 from jobq.model.times import SECOND
 from jobq.model.views import JobInfo
 from jobq.ports import Storage
+from jobq.taking import Taking
 from jobq.verbs import looking
 from jobq.verbs.consuming import Haul
 
@@ -16,49 +17,41 @@ LONGEST_NAP = 60.0
 
 
 def wait_for_haul(
-    storage: Storage,
-    topics: Sequence[str],
-    attempt: Callable[[], Haul],
-    timeout: int | None,
-    when_idle: Callable[[Now], None],
-) -> Haul:
-    """Repeat `attempt` until it takes something or `timeout` nanoseconds are over (None: for ever).
+    storage: Storage, taking: Taking, first: Haul, timeout: int | None, when_idle: Callable[[Now], None]
+) -> None:
+    """Try to take until something is taken or `timeout` nanoseconds are over (None: for ever).
 
-    Each attempt after the first is made under a watch that was begun before it, so that no job slips in between.
-    when_idle: called before each nap; what it commits may end the nap at once.
+    first: what the first attempt gave. Each other attempt is made under a watch that was begun before it, so that no
+    job slips in between. when_idle: called before each nap; what it commits may end the nap at once.
     """
-    haul = _unless_again(attempt)
+    haul = _unless_again(first, taking)
     if haul.taken or timeout == 0:
-        return haul
+        return
     end = None if timeout is None else haul.now.steady + timeout
-    with storage.watch(topics) as watch:
+    with storage.watch(taking.topics) as watch:
         while True:
-            haul = _unless_again(attempt)
+            haul = _unless_again(taking.attempt(), taking)
             left = None if end is None else (end - haul.now.steady) / SECOND
             if haul.taken or (left is not None and left <= 0):
-                return haul
+                return
             when_idle(haul.now)
             due_in = None if haul.due_in is None else haul.due_in / SECOND
             watch.wait(min(nap for nap in (left, due_in, LONGEST_NAP) if nap is not None))
 
 
-def fill_up(
-    storage: Storage, topics: Sequence[str], attempt: Callable[[int], Haul], hauls: list[Haul], n: int, longest: int
-) -> None:
-    """Add to `hauls`, which has one, until n jobs are taken in all or `longest` nanoseconds are over since that one.
+def fill_up(storage: Storage, taking: Taking, longest: int) -> None:
+    """Go on taking until no job is missing, or `longest` nanoseconds are over since there was a first one.
 
-    attempt: takes up to so many jobs. What was taken is in `hauls`, whatever is raised. It ends when half of a lease
-    is over, too, so that no job waits for others until its reservation is lost.
+    It ends when half of a lease is over, too, so that no job waits for others until its reservation is lost.
     """
-    missing = n - len(hauls[0].taken)
-    end = hauls[0].now.steady + min(longest, *_half_leases(hauls[0]))
-    with storage.watch(topics) as watch:
-        while missing:
-            haul = attempt(missing)
-            if haul.taken:
-                hauls.append(haul)
-                missing -= len(haul.taken)
-                end = min(end, haul.now.steady + min(_half_leases(haul)))
+    if not longest or not taking.hauls or not taking.missing():
+        return
+    first = taking.hauls[0]
+    end = first.now.steady + min(longest, *_half_leases(first))
+    with storage.watch(taking.topics) as watch:
+        while taking.missing():
+            haul = taking.attempt()
+            end = min([end, *(haul.now.steady + half for half in _half_leases(haul))])
             left = (end - haul.now.steady) / SECOND
             if left <= 0:
                 return
@@ -86,8 +79,7 @@ def _half_leases(haul: Haul) -> list[int]:
     return [(job.deadline - haul.now.steady) // 2 for job, _ in haul.taken]
 
 
-def _unless_again(attempt: Callable[[], Haul]) -> Haul:
-    haul = attempt()
+def _unless_again(haul: Haul, taking: Taking) -> Haul:
     while haul.again:
-        haul = attempt()
+        haul = taking.attempt()
     return haul

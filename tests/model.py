@@ -102,6 +102,13 @@ class Model(Rules):
         if lost:
             raise LeaseLost("", jobs=lost)
 
+    def log(self, handle: ModelHandle, message: str) -> None:
+        with self._transaction():
+            job = self._held(handle)
+            if job is None:
+                raise LeaseLost("", jobs=[handle])
+            self._say(job, message[:2_000])
+
     def exchange(
         self,
         outcomes: Sequence[tuple[ModelHandle, Outcome]] = (),
@@ -157,7 +164,7 @@ class Model(Rules):
                     raise DuplicateJob("", job_id=holder or 0, ids=[job.id])
                 job.retry_count, job.reset_count = 0, job.reset_count + 1
                 job.cancel_reason = job.note = job.result = None
-                self._wait(job, self.clock.wall())
+                self._wait(job, self.clock.wall(), f"reset {job.reset_count}")
 
     def reschedule(self, ids: Any, run_at: datetime) -> None:
         with self._transaction():
@@ -203,7 +210,7 @@ class Model(Rules):
         if job_id not in self.jobs_by_id:
             raise JobNotFound("", ids=[job_id])
         job = self.jobs_by_id[job_id]
-        seen = {name: value for name, value in vars(job).items() if name != "payload"}
+        seen = {name: value for name, value in vars(job).items() if name not in ("payload", "log")}
         for name in ("created_at", "run_at", "reserved_at", "finished_at"):
             seen[name] = moment(seen[name])
         if job.deadline is not None:
@@ -216,6 +223,11 @@ class Model(Rules):
     def payload(self, job_id: int) -> bytes:
         self.get(job_id)
         return self.jobs_by_id[job_id].payload
+
+    def logs(self, job_id: int) -> dict[str, Any]:
+        self.get(job_id)
+        lines = [(moment(at), message) for at, message in self.jobs_by_id[job_id].log]
+        return {"lines": lines[-100:], "dropped": max(0, len(lines) - 100)}
 
     def find(self, status: Status, *, topic: str | None = None) -> list[dict[str, Any]]:
         jobs = [job for job in self.jobs_by_id.values() if job.status is status]

@@ -28,6 +28,7 @@ leases = st.sampled_from([None, None, 0.001, 1, 2.3, 60])
 run_ats = st.sampled_from([-10, 0, 1, 30])
 picks = st.integers(0, 40)
 """Which of what there is then, counted round."""
+messages = st.sampled_from(["", "line", "größe\n🙂", "x" * 2_001])
 several_picks = st.lists(picks, max_size=3)
 
 _payloads: list[Any] = [b"", b"\x00\xff", bytearray(b"array"), memoryview(b"view"), "größe"]
@@ -59,6 +60,8 @@ _overrides: list[Drawn] = [
     {"max_retries": 0, "keep_dead": 0},
     {"max_retries": 1, "min_backoff": 0, "keep_dead": 3},
     {"max_retries": None, "min_backoff": 2.3},
+    {"log_status_change": True, "lease": 1, "max_retries": 1},
+    {"log_status_change": False},
     {"keep_done": 0, "keep_canceled": 0, "keep_dead": 60},
     {"keep_done": 3, "keep_canceled": 3},
     {"keep_done": None, "keep_canceled": None, "keep_dead": None},

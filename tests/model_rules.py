@@ -115,9 +115,18 @@ class Rules:
         self._wait(job, max(at, instant(new.run_at)) if new.run_at else at)
         return job
 
-    def _wait(self, job: ModelJob, run_at: int) -> None:
+    def _say(self, job: ModelJob, message: str) -> None:
+        job.log = (*job.log, (self.clock.wall(), message))
+
+    def _become(self, job: ModelJob, status: Status, why: str = "") -> None:
+        was = job.status.value if job.id in self.jobs_by_id else "new"
+        if job.options.log_status_change and status.value != was:
+            self._say(job, f"{was} -> {status.value}" + (f" ({why})" if why else ""))
+        job.status = status
+
+    def _wait(self, job: ModelJob, run_at: int, why: str = "") -> None:
         now = self.clock.wall()
-        job.status = Status.DELAYED if run_at > now else Status.READY
+        self._become(job, Status.DELAYED if run_at > now else Status.READY, why)
         job.run_at = max(run_at, now)
         job.deadline = job.finished_at = None
 
@@ -134,8 +143,9 @@ class Rules:
     def _take(self, job: ModelJob, lease: Any) -> ModelHandle:
         wall, steady = self.clock.wall(), self.clock.steady()
         hold = nanos(job.options.lease if lease is None else lease)
-        job.status, job.reserved_at, job.deadline = Status.RESERVED, wall, steady + hold
         job.attempt += 1
+        self._become(job, Status.RESERVED, f"attempt {job.attempt}")
+        job.reserved_at, job.deadline = wall, steady + hold
         topic = self._topic(job.topic)
         topic.totals["reserved"] += 1
         topic.wait += max(0, wall - job.run_at)
@@ -156,14 +166,14 @@ class Rules:
 
     def _turn(self, job: ModelJob) -> None:
         if job.status is Status.DELAYED:
-            job.status = Status.READY
+            self._become(job, Status.READY)
             return
         self._topic(job.topic).totals["expired"] += 1
         if self._is_exhausted(job):
             self._die(job, CancelReason.EXHAUSTED, None)
         else:
             job.retry_count += 1
-            self._wait(job, self.clock.wall())
+            self._wait(job, self.clock.wall(), f"retry {job.retry_count}")
 
     def _retire(self, topics: Iterable[str], n: int) -> None:
         for topic in dict.fromkeys(topics):
@@ -223,7 +233,8 @@ class Rules:
         job.retry_count += 1
         job.last_error = said(outcome.error) or job.last_error
         wait = backoff if outcome.delay is None else nanos(outcome.delay)
-        self._wait(job, instant(outcome.run_at) if outcome.run_at else self.clock.wall() + wait)
+        at = instant(outcome.run_at) if outcome.run_at else self.clock.wall() + wait
+        self._wait(job, at, f"retry {job.retry_count}")
 
     def _is_exhausted(self, job: ModelJob) -> bool:
         return job.options.max_retries is not None and job.retry_count >= job.options.max_retries
@@ -240,7 +251,8 @@ class Rules:
         self._finish(job, Status.CANCELED)
 
     def _finish(self, job: ModelJob, status: Status) -> None:
-        job.status, job.finished_at, job.deadline = status, self.clock.wall(), None
+        self._become(job, status, job.cancel_reason.value if job.cancel_reason else "")
+        job.finished_at, job.deadline = self.clock.wall(), None
         if job.keep() == 0:
             del self.jobs_by_id[job.id]
 

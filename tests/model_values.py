@@ -84,6 +84,7 @@ class ModelJob:
     note: str | None = None
     last_error: str | None = None
     result: Any = None
+    log: tuple[tuple[int, str], ...] = ()
 
     def group(self) -> str:
         """Which of the six orderings it stands in."""
@@ -151,6 +152,9 @@ class ModelHandle:
 
     def extend(self, seconds: Any = None) -> None:
         self.model.extend(self, seconds)
+
+    def log(self, message: str) -> None:
+        self.model.log(self, message)
 
     def canceled(self) -> bool:
         return not self.settled and not self.model.is_held(self)

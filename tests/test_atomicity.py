@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from itertools import count
+from pathlib import Path
 from types import FrameType
 from typing import Any, TypeVar
 
@@ -151,6 +152,9 @@ class WiredStorage:
     def watch(self, topics: Sequence[str], **how: Any) -> AbstractContextManager[Watch]:
         return self._inner.watch(topics, **how)
 
+    def backup(self, path: Path) -> None:
+        self._inner.backup(path)
+
     def close(self) -> None:
         self._inner.close()
 
@@ -289,7 +293,7 @@ def test_ctrl_c_while_an_interrupted_transaction_is_finished() -> None:
     for k in range(1, 10_000):
         clock, storage, svc = at_rest()
         held = a_busy_queue(svc, clock)
-        with (first := CtrlC(k % 40 + 1, "Store.apply")).armed():
+        with (first := CtrlC(k % 25 + 1, "Store.apply")).armed():
             settle_all(svc, held)
         with (second := CtrlC(k, "Store._fresh")).armed():
             svc.topics()

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import pty
+import re
 import runpy
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -36,12 +40,24 @@ class Bench:
     def url(self) -> str:
         return f"lmdb:{self.queue}?sync=off{self.parameters}"
 
-    def start(self, *more: str) -> subprocess.Popen[str]:
+    def start(
+        self,
+        *more: str,
+        python: Sequence[str] = (),
+        output: int = subprocess.PIPE,
+        environment: dict[str, str] | None = None,
+    ) -> subprocess.Popen[str]:
         """Begin the command, as a terminal would: in a process group of its own."""
-        command = [sys.executable, str(SCRIPT), str(self.tree), "--queue", self.url, "--processes", "2"]
+        command = [sys.executable, *python, str(SCRIPT), str(self.tree), "--queue", self.url, "--processes", "2"]
         command += ["--manifest", str(self.manifest), "--lease", "1", *more]
-        pipe = subprocess.PIPE
-        run = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
+        run = subprocess.Popen(
+            command,
+            stdout=output,
+            stderr=output,
+            text=True,
+            start_new_session=True,
+            env=os.environ | (environment or {}),
+        )
         self.running.append(run)
         return run
 
@@ -235,6 +251,75 @@ def test_run_again_it_only_writes_the_manifest(bench: Bench, queue: JobService) 
     assert " 0 finished now" in output
     assert queue.stats("files").reserved == reserved
     assert_complete(bench, queue, 24)
+
+
+# -- what a person sees
+
+
+WITHOUT_RICH = (
+    "import runpy, sys; sys.modules['rich'] = None; sys.argv.pop(0); runpy.run_path(sys.argv[0], run_name='__main__')"
+)
+
+
+def on_terminal(bench: Bench, *python: str, term: str = "xterm-256color") -> str:
+    """What the whole command writes on a terminal of its own."""
+    ours, its = pty.openpty()
+    run = bench.start(python=python, output=its, environment={"TERM": term, "COLUMNS": "100"})
+    os.close(its)
+    too_late = threading.Timer(PATIENCE, run.kill)
+    too_late.start()
+    written = b""
+    with suppress(OSError), open(ours, "rb", buffering=0) as terminal:  # an error is how a terminal says that it ended
+        while chunk := terminal.read(65_536):
+            written += chunk
+    assert run.wait(PATIENCE) == 0
+    too_late.cancel()
+    return written.decode()
+
+
+def test_on_a_terminal_there_is_a_bar(bench: Bench, queue: JobService) -> None:
+    bench.make_files(300)
+
+    written = on_terminal(bench)
+
+    drawn = re.findall(r"━[^\r]* (\d+) of (\d+)( or more)? files, [\d,]+ files/s, ", written)
+    assert len(drawn) > 1
+    assert drawn[-1] == ("304", "304", "")
+    assert written.endswith(f"{written.splitlines()[-1]}\r\n")
+    assert "304 finished now" in written.splitlines()[-1]
+    assert written.rindex("\x1b[?25h") > written.rindex("\x1b[?25l"), "the cursor is to be seen"
+
+    assert "━" not in on_terminal(bench), "there is nothing to wait for"
+
+
+@pytest.mark.parametrize("how", ["without rich", "dumb terminal"])
+def test_a_terminal_without_what_a_bar_needs_gets_plain_text(bench: Bench, queue: JobService, how: str) -> None:
+    bench.make_files(30)
+    written = on_terminal(bench, "-c", WITHOUT_RICH) if how == "without rich" else on_terminal(bench, term="dumb")
+    assert re.fullmatch(r"34 files in \S+, 34 finished now, in [\d.]+ s\r\n", written)
+
+
+@pytest.mark.parametrize("is_forced", [False, True])
+def test_without_a_terminal_there_is_a_line_every_five_seconds(
+    queue: JobService, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], is_forced: bool
+) -> None:
+    if is_forced:
+        monkeypatch.setenv("FORCE_COLOR", "1")
+    queue.enqueue_many([jobq.NewJob("dirs"), *[jobq.NewJob("files")] * 1_500])
+    began = time.monotonic()
+    progress = runpy.run_path(str(SCRIPT))["Progress"](queue)
+    for seconds in (1, 4.9, 5.1, 5.3, 9.9, 10.1):
+        monkeypatch.setattr(time, "monotonic", partial(float, began + seconds))
+        queue.done(queue.reserve("files", 100))
+        progress.look()
+        progress.show()
+    progress.close()
+    first, second = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"300 of 1,500 or more files, \d+ files/s, 0:\d\d:\d\d left", first)
+    assert second.startswith("600 of 1,500 or more files, ")
+
+
+# -- what it survives
 
 
 def test_a_killed_worker_is_replaced(bench: Bench, queue: JobService) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
 
@@ -26,20 +27,24 @@ class FailingStorage:
         self.identity = storage.identity
         self.is_failing = False
 
-    def transact(self, body: Callable[[UnitOfWork], T]) -> T:
+    def transact(self, body: Callable[[UnitOfWork], T], **how: Any) -> T:
         def broken(uow: UnitOfWork) -> T:
             result = body(uow)
             if self.is_failing:
                 raise StorageError("the plug was pulled")
             return result
 
-        return self._storage.transact(broken)
+        result: T = self._storage.transact(broken, **how)
+        return result
 
     def view(self, body: Callable[[UnitOfWork], T]) -> T:
         return self._storage.view(body)
 
-    def watch(self, topics: Sequence[str]) -> AbstractContextManager[Watch]:
-        return self._storage.watch(topics)
+    def watch(self, topics: Sequence[str], **how: Any) -> AbstractContextManager[Watch]:
+        return self._storage.watch(topics, **how)
+
+    def backup(self, path: Path) -> None:
+        self._storage.backup(path)
 
     def close(self) -> None:
         self._storage.close()

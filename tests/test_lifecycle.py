@@ -184,6 +184,37 @@ def test_finished_jobs_may_be_deleted(status: Status) -> None:
     lifecycle.check_deletable(job(status))
 
 
+EXHAUSTED = job(RESERVED, retry_count=2, policy=policy(max_retries=2))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (None, job(READY), "new -> ready"),
+        (None, job(DELAYED), "new -> delayed"),
+        (job(DELAYED), lifecycle.due(job(DELAYED)), "delayed -> ready"),
+        (job(READY), lifecycle.reserve(job(READY, attempt=4), NOW), "ready -> reserved (attempt 5)"),
+        (job(RESERVED), lifecycle.done(job(RESERVED), NOW), "reserved -> done"),
+        (job(RESERVED), lifecycle.retry(job(RESERVED), NOW), "reserved -> delayed (retry 1)"),
+        (EXHAUSTED, lifecycle.retry(EXHAUSTED, NOW), "reserved -> canceled (exhausted)"),
+        (job(RESERVED), lifecycle.release(job(RESERVED, retry_count=0), NOW), "reserved -> ready"),
+        (job(RESERVED), lifecycle.expire(job(RESERVED), NOW), "reserved -> ready (retry 1)"),
+        (EXHAUSTED, lifecycle.expire(EXHAUSTED, NOW), "reserved -> canceled (exhausted)"),
+        (job(RESERVED), dead(CancelReason.UNHANDLED), "reserved -> canceled (unhandled)"),
+        (job(READY), lifecycle.cancel(job(READY), NOW), "ready -> canceled (requested)"),
+        (job(READY), lifecycle.reschedule(job(READY), NOW, NOW.wall + 1), "ready -> delayed"),
+        (job(DONE), lifecycle.reset(job(DONE), NOW), "done -> ready (reset 1)"),
+        (dead(), lifecycle.reset(dead(), NOW), "canceled -> ready (reset 1)"),
+        (job(READY), lifecycle.replace(job(READY), request(delay=5), NOW), "ready -> delayed"),
+        (job(READY), lifecycle.replace(job(READY), request(), NOW), ""),
+        (job(DELAYED), lifecycle.reschedule(job(DELAYED), NOW, NOW.wall + 1), ""),
+        (job(RESERVED), lifecycle.extend(job(RESERVED), NOW, 5), ""),
+    ],
+)
+def test_what_the_log_says_of_a_transition(old: Record | None, new: Record, message: str) -> None:
+    assert lifecycle.status_change(old, new) == message
+
+
 VERBS: dict[str, tuple[Callable[[Record], object], set[Status]]] = {
     "replace": (lambda j: lifecycle.replace(j, request(), NOW), {READY, DELAYED}),
     "cancel": (lambda j: lifecycle.cancel(j, NOW), {READY, DELAYED, RESERVED}),

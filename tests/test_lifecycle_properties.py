@@ -27,6 +27,7 @@ policies = st.builds(
     keep_done=retentions,
     keep_canceled=retentions,
     keep_dead=retentions,
+    log_status_change=st.booleans(),
 )
 nows = st.builds(Now, st.integers(1, 2**61), nanos, st.integers(0, 3))
 

@@ -27,8 +27,8 @@ from jobq import (
     ServiceClosed,
     Status,
 )
+from jobq.testing.invariants import check_invariants
 from tests.clocks import ManualClock
-from tests.invariants import check_invariants
 from tests.model import Model
 from tests.model_draws import (
     KEYS,
@@ -36,6 +36,7 @@ from tests.model_draws import (
     DrawnOutcome,
     batches,
     leases,
+    messages,
     names,
     new_jobs,
     outcomes,
@@ -62,12 +63,19 @@ class QueueMachine(RuleBasedStateMachine):
         done=st.sampled_from([100_000, 100_000, 2, 0]),
         lease=st.sampled_from([300, 4]),
         keep_done=st.sampled_from([3600, 0, 5]),
+        tells=st.booleans(),
         has_past=st.booleans(),
     )
-    def begin(self, depth: int | None, done: int, lease: int, keep_done: int, has_past: bool) -> None:
+    def begin(self, depth: int | None, done: int, lease: int, keep_done: int, tells: bool, has_past: bool) -> None:
         self.clock = ManualClock()
         defaults = JobOptions(
-            lease=lease, max_retries=2, min_backoff=1, max_backoff=3, keep_done=keep_done, keep_canceled=20
+            lease=lease,
+            max_retries=2,
+            min_backoff=1,
+            max_backoff=3,
+            keep_done=keep_done,
+            keep_canceled=20,
+            log_status_change=tells,
         )
         self.arguments: dict[str, Any] = {
             "defaults": defaults,
@@ -75,7 +83,11 @@ class QueueMachine(RuleBasedStateMachine):
             "limits": Limits(depth=depth, done=done),
         }
         self.model = Model(self.clock, **self.arguments)
-        self.homes: list[MemoryHome | LmdbHome] = [MemoryHome(self.clock), LmdbHome(self.clock)]
+        self.homes: list[MemoryHome | LmdbHome] = [
+            MemoryHome(self.clock),
+            LmdbHome(self.clock, "lmdb"),
+            LmdbHome(self.clock, "memory", "memory", "lmdb"),
+        ]
         self.held: list[Held] = []
         self.steps = 0
         self.open()
@@ -204,6 +216,13 @@ class QueueMachine(RuleBasedStateMachine):
                 getattr(job, verb)(**how)
 
     @precondition(lambda self: self.held)
+    @rule(pick=picks, message=messages, times=st.sampled_from([1, 1, 2, 101]))
+    def log(self, pick: int, message: str, times: int) -> None:
+        [held] = self.some_held([pick])
+        if held.jobs[0]._service is self.services[0]:
+            self.alike(lambda _, target: [held.of(target).log(message) for _ in range(times)])
+
+    @precondition(lambda self: self.held)
     @rule(pick=picks, drawn=outcomes, is_interrupt=st.booleans())
     def leave_with(self, pick: int, drawn: DrawnOutcome, is_interrupt: bool) -> None:
         """Leave `with job:` by an outcome, or by what releases the job and goes on up."""
@@ -272,8 +291,14 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule(pick=picks)
     def look_at_one(self, pick: int) -> None:
-        for verb in ("get", "status", "payload"):
+        for verb in ("get", "status", "payload", "logs"):
             self.both(verb, self.some_ids(pick))
+
+    @rule(repair=st.booleans())
+    def verify(self, repair: bool) -> None:
+        """Nothing ever differs, so there is nothing to repair."""
+        for service in self.services:
+            assert service.verify(repair) == []
 
     # -- time, and other openings
 
@@ -298,6 +323,7 @@ class QueueMachine(RuleBasedStateMachine):
         for verb in ("dead_letters", "topics"):
             self.both(verb)
         self.alike(lambda svc, _: [svc.lookup(*key) for key in EVERY_KEY])
+        self.alike(lambda svc, _: [svc.logs(job_id) for job_id in list(self.model.jobs_by_id)])
         self.alike(lambda svc, _: [svc.stats(topic) for topic in TOPICS])
         self.alike(lambda svc, _: [svc.next_due(names) for names in (TOPICS[:1], TOPICS)])
         for held in self.held:
@@ -349,7 +375,7 @@ TestQueue.settings = settings(max_examples=max(120, settings().max_examples))
 def test_more_jobs_than_one_call_sees_to(done: int) -> None:
     """Leases, delays and retention by the hundred: what is left for the next call is the same everywhere."""
     queue = QueueMachine()
-    queue.begin(depth=None, done=done, lease=300, keep_done=5, has_past=False)
+    queue.begin(depth=None, done=done, lease=300, keep_done=5, tells=False, has_past=False)
     queue.both("enqueue_many", [NewJob("a", lease=1, max_retries=n % 3 // 2, keep_dead=2) for n in range(230)])
     queue.both("enqueue_many", [NewJob("a", delay=n % 5, priority=n % 3, keep_done=3) for n in range(150)])
     for n in (200, 1, 1, 120, 3):

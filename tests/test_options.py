@@ -33,6 +33,7 @@ def test_the_defaults() -> None:
         "keep_done": 3600,
         "keep_canceled": 86_400,
         "keep_dead": None,
+        "log_status_change": False,
     }
     assert list(asdict(JobOptions())) == list(FIELDS)
 
@@ -111,6 +112,13 @@ def test_jitter_accepts(value: float) -> None:
 def test_jitter_refuses(value: Any, error: type[Exception]) -> None:
     with pytest.raises(error, match=r"jitter must be .*from 0 to 1, not"):
         JobOptions(jitter=value)
+
+
+@pytest.mark.parametrize("value", [0, 1, None, "yes"])
+def test_log_status_change_is_true_or_false(value: Any) -> None:
+    with pytest.raises(TypeError, match=f"log_status_change must be True or False, not {type(value).__name__}"):
+        JobOptions(log_status_change=value)
+    assert JobOptions(log_status_change=True).log_status_change is True
 
 
 def test_the_backoffs_must_not_cross() -> None:

@@ -13,7 +13,8 @@ import jobq.repos
 from tests.clocks import PATIENCE
 
 NAMES = """
-JobService Job JobInfo JobOptions Limits NewJob Status CancelReason TopicStats Exchange Done Retry Release Reject Cancel
+JobService Job JobInfo JobLog JobOptions Limits LogLine NewJob Difference Status CancelReason TopicStats Exchange
+Done Retry Release Reject Cancel
 JobqError JobNotFound InvalidStatus LeaseLost DuplicateJob PayloadTooLarge TopicFull InvalidTopic ConfigError
 ServiceClosed StorageError StorageFull StorageCorrupt StorageVersion open
 """.split()

@@ -21,6 +21,7 @@ class OptionOverrides(TypedDict, total=False):
     keep_done: Seconds | None
     keep_canceled: Seconds | None
     keep_dead: Seconds | None
+    log_status_change: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class JobOptions:
     min_backoff, max_backoff: seconds before the first retry, doubled at each further one up to the maximum.
     jitter: 0 to 1; a backoff is multiplied by 1 plus or minus this.
     keep_done, keep_canceled, keep_dead: seconds a finished job is kept; 0 deletes it at once, None keeps it for ever.
+    log_status_change: whether each change of the job's status adds a line to its log.
     Raises TypeError and ValueError for values outside these.
     """
 
@@ -43,6 +45,7 @@ class JobOptions:
     keep_done: Seconds | None = 3600
     keep_canceled: Seconds | None = 86_400
     keep_dead: Seconds | None = None
+    log_status_change: bool = False
 
     def __post_init__(self) -> None:
         _set(self, "lease", seconds(self.lease, "lease", above_zero=True))
@@ -57,6 +60,8 @@ class JobOptions:
             raise TypeError(f"jitter must be a number from 0 to 1, not {type(self.jitter).__name__}")
         if not 0 <= self.jitter <= 1:
             raise ValueError(f"jitter must be from 0 to 1, not {self.jitter}")
+        if not isinstance(self.log_status_change, bool):
+            raise TypeError(f"log_status_change must be True or False, not {type(self.log_status_change).__name__}")
         if self.min_backoff > self.max_backoff:  # type: ignore[operator]  # both are numbers by now
             raise ValueError(
                 f"min_backoff ({self.min_backoff}) must not be above max_backoff ({self.max_backoff}): change both"

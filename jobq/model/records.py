@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from enum import IntEnum
 from operator import add
 from typing import NamedTuple
@@ -35,6 +35,7 @@ class Policy(NamedTuple):
     keep_done: int | None
     keep_canceled: int | None
     keep_dead: int | None
+    log_status_change: bool = False
 
 
 class Record(NamedTuple):
@@ -65,6 +66,31 @@ class Record(NamedTuple):
     result: bytes = b""
 
 
+LOG_LINES = 100
+"""Lines that the log of a job keeps: the newest."""
+
+
+class Entry(NamedTuple):
+    """One line of the log of a job; at: nanoseconds since 1970."""
+
+    job_id: int
+    at: int
+    message: str
+
+
+class Log(NamedTuple):
+    """The log of a job: how many older lines were dropped, and those that are kept, the oldest first."""
+
+    dropped: int = 0
+    entries: tuple[Entry, ...] = ()
+
+    def plus(self, entry: Entry) -> Log:
+        """The log with one more line, and without the oldest if that is one too many."""
+        kept = (*self.entries, entry)
+        excess = max(0, len(kept) - LOG_LINES)
+        return Log(self.dropped + excess, kept[excess:])
+
+
 class Place(NamedTuple):
     """Where a job waits: its rank (major, minor, id) in one ordering of its topic."""
 
@@ -73,6 +99,31 @@ class Place(NamedTuple):
     major: int
     minor: int
     id: int
+
+
+class Hold(NamedTuple):
+    """A unique key that a job holds. token: the storage's own name of the key; label: what a message says of it."""
+
+    topic: str
+    label: str
+    token: Hashable
+    id: int
+
+
+class Quarantined(NamedTuple):
+    """A record that was set aside because it could not be read; `record` is None as long as it cannot."""
+
+    id: int
+    record: Record | None
+    problem: str
+
+
+class LostPolicy(NamedTuple):
+    """A policy that jobs name by number and that cannot be read, and the one that is to take its place."""
+
+    number: int
+    policy: Policy
+    problem: str
 
 
 Rank = tuple[int, int]
@@ -148,6 +199,7 @@ def policy_of(options: JobOptions) -> Policy:
         _kept(options.keep_done),
         _kept(options.keep_canceled),
         _kept(options.keep_dead),
+        options.log_status_change,
     )
 
 
@@ -162,6 +214,7 @@ def options_of(policy: Policy) -> JobOptions:
         keep_done=None if policy.keep_done is None else _seconds(policy.keep_done),
         keep_canceled=None if policy.keep_canceled is None else _seconds(policy.keep_canceled),
         keep_dead=None if policy.keep_dead is None else _seconds(policy.keep_dead),
+        log_status_change=policy.log_status_change,
     )
 
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar, overload
 
 from jobq.model.options import JobOptions
-from jobq.model.records import Now, Place, Record, TopicState, Total, options_of
+from jobq.model.records import Log, Now, Place, Record, TopicState, Total, options_of
 from jobq.model.status import ORDERINGS_OF, CancelReason, Status
 from jobq.model.times import SECOND, moment, moment_or_none
 
 J = TypeVar("J")
+
+DifferenceKind = Literal["place", "unique_key", "count", "topic", "unreadable", "quarantined", "policy"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +77,57 @@ class TopicStats:
 
 
 @dataclass(frozen=True, slots=True)
+class LogLine:
+    """One line of the log of a job: when it was written, and what it says."""
+
+    at: datetime
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobLog(Sequence[LogLine]):
+    """The newest lines of the log of a job, the oldest of them first; `dropped` older ones are not kept."""
+
+    lines: tuple[LogLine, ...] = ()
+    dropped: int = 0
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    @overload
+    def __getitem__(self, index: int) -> LogLine: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[LogLine, ...]: ...
+    def __getitem__(self, index: int | slice) -> LogLine | tuple[LogLine, ...]:
+        return self.lines[index]
+
+
+@dataclass(frozen=True, slots=True)
 class Exchange(Generic[J]):
     """What `exchange` gave: the jobs reserved, the ids enqueued, and the handles whose reservation was lost."""
 
     jobs: list[J]
     ids: list[int]
     lost: list[J]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Something that `verify` found to be other than the jobs say, or that cannot be read.
+
+    kind: "place", "unique_key", "count" (of a topic's jobs by status), "topic" (its counters as a whole), "unreadable"
+    (a job), "quarantined" (a job that was unreadable and is set aside) or "policy" (options that jobs share).
+    topic, job_id: what it is about, None where that is not one. repaired: whether it is no more.
+    """
+
+    kind: DifferenceKind
+    topic: str | None
+    job_id: int | None
+    message: str
+    repaired: bool
+
+    def __str__(self) -> str:
+        return f"{self.message}{' (repaired)' if self.repaired else ''}"
 
 
 def job_info(record: Record, place: Place, now: Now) -> JobInfo:
@@ -107,6 +154,11 @@ def job_info(record: Record, place: Place, now: Now) -> JobInfo:
         unique_key=record.unique_key or None,
         _place=place,
     )
+
+
+def job_log(log: Log) -> JobLog:
+    """The view of a log."""
+    return JobLog(tuple([LogLine(moment(entry.at), entry.message) for entry in log.entries]), log.dropped)
 
 
 def wall_deadline(record: Record, now: Now) -> datetime:

@@ -189,7 +189,7 @@ class Bell:
         """Wake those called for, who has waited longest first; returns how many heard it, or had been woken before."""
         heard = 0
         with self._lock:
-            for waiter in self._waiters.get(call.channel, ()):
+            for waiter in list(self._waiters.get(call.channel, ())):  # a handler may begin a wait meanwhile
                 if heard >= call.n:
                     break
                 # One that is not asleep may have looked before the commit, so it has to look again.
@@ -202,7 +202,7 @@ class Bell:
     def ring_all(self) -> None:
         """Wake everybody."""
         with self._lock:
-            for channel, waiters in self._waiters.items():
-                for waiter in waiters:
+            for channel, waiters in list(self._waiters.items()):
+                for waiter in list(waiters):
                     waiter.called.add(channel)
                     waiter.event.set()

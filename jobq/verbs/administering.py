@@ -42,14 +42,18 @@ def reschedule(draft: Draft, ids: Sequence[int], run_at: int) -> None:
 
 
 def delete(draft: Draft, ids: Sequence[int]) -> None:
-    """Delete finished jobs."""
+    """Delete finished jobs, and jobs that were set aside because they could not be read."""
+    jobs = draft.uow.jobs
 
     def same(job: Record) -> Record:
         lifecycle.check_deletable(job)
         return job
 
-    for job, _ in _transitions(draft, ids, same):
+    missing = [job_id for job_id, job in zip(ids, draft.get(ids), strict=True) if job is None]
+    aside = {one.id for job_id in missing for one in jobs.quarantined(job_id - 1, 1) if one.id == job_id}
+    for job, _ in _transitions(draft, [job_id for job_id in ids if job_id not in aside], same):
         draft.delete(job)
+    jobs.discard(list(aside))
 
 
 def clear(draft: Draft, topic: str, n: int) -> int:

@@ -10,7 +10,7 @@ from jobq import lifecycle
 from jobq.errors import JobNotFound
 from jobq.model.records import Place, Record, TopicState
 from jobq.model.status import Ordering
-from jobq.model.views import JobInfo, TopicStats, job_info, topic_stats
+from jobq.model.views import JobInfo, JobLog, TopicStats, job_info, job_log, topic_stats
 from jobq.ports import UnitOfWork
 
 
@@ -32,6 +32,12 @@ def payload(uow: UnitOfWork, job_id: int) -> bytes:
     """The payload of a job; JobNotFound if there is none."""
     record(uow, job_id)
     return uow.jobs.payloads([job_id])[0]
+
+
+def logs(uow: UnitOfWork, job_id: int) -> JobLog:
+    """The view of the log of a job; JobNotFound if there is none."""
+    record(uow, job_id)
+    return job_log(uow.jobs.logs(job_id))
 
 
 def find(

@@ -65,7 +65,7 @@ def _replace(draft: Draft, holder: int, request: Request) -> None:
     [job] = draft.get([holder])
     held = f"unique key {request.unique_key!r} of topic {request.topic!r} is held by job {holder}"
     if job is None:
-        raise StorageCorrupt(f"{held}, which is not there")
+        raise StorageCorrupt(f"{held}, which is not there: verify(repair=True) gives the key up")
     if request.on_duplicate == "raise":
         advice = "on_duplicate='keep' returns its id, 'replace' gives it the new payload"
         raise DuplicateJob(f"{held}, which is {job.status.value}: {advice}", job_id=holder)

@@ -65,6 +65,15 @@ def extend(draft: Draft, holds: Sequence[tuple[int, int, int]]) -> tuple[list[in
     return lost, renewed
 
 
+def log(draft: Draft, job_id: int, attempt: int, message: str) -> bool:
+    """Add a line to the log of a job; says whether the reservation stands, as otherwise nothing is added."""
+    [job] = draft.get([job_id])
+    if job is None or not lifecycle.is_held(job, attempt):
+        return False
+    draft.log(job_id, message)
+    return True
+
+
 def count(tally: Tally, before: Record, after: Record, is_retry: bool) -> None:
     """Count a change of a job once: as done, canceled, dead or retried."""
     totals = tally.totals

@@ -92,7 +92,10 @@ PRIORITY = "priority must be an int from -32768 to 32767, not "
 PAYLOAD = "payload must be bytes-like or str, not {}: for a JSON value, pass it as json="
 JSON = r"json must be a JSON value \(dict, list, str, number, bool, None\): "
 DUPLICATES = "on_duplicate must be 'raise', 'keep' or 'replace', not "
-OPTIONS = "the options are lease, max_retries, min_backoff, max_backoff, jitter, keep_done, keep_canceled, keep_dead"
+OPTIONS = (
+    "the options are lease, max_retries, min_backoff, max_backoff, jitter, keep_done, keep_canceled, keep_dead, "
+    "log_status_change"
+)
 
 NEW_JOBS: list[Case] = [
     ({"priority": True}, TypeError, PRIORITY + "bool"),

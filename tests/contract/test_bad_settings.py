@@ -34,6 +34,7 @@ JOB_OPTIONS: list[Case] = [
     ({"keep_done": -1}, ValueError, "keep_done must be 0 or more seconds, not -1"),
     ({"keep_canceled": NAN}, ValueError, "keep_canceled must be a finite number of seconds, not nan"),
     ({"keep_dead": "1"}, TypeError, f"keep_dead {DURATION}str"),
+    ({"log_status_change": 1}, TypeError, "log_status_change must be True or False, not int"),
 ]
 
 

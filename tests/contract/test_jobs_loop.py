@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
@@ -145,16 +145,18 @@ class Overtaken:
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
         self.url, self.identity = storage.url, storage.identity
-        self.view, self.watch, self.close = storage.view, storage.watch, storage.close
+        self.view, self.watch = storage.view, storage.watch
+        self.backup, self.close = storage.backup, storage.close
         self.by: Callable[[], object] | None = None
 
-    def transact(self, body: Callable[[UnitOfWork], T]) -> T:
+    def transact(self, body: Callable[[UnitOfWork], T], **how: Any) -> T:
         if (verb := self.by) is not None:
             self.by = None
             other = threading.Thread(target=verb)
             other.start()
             other.join(PATIENCE)
-        return self._storage.transact(body)
+        result: T = self._storage.transact(body, **how)
+        return result
 
 
 def test_what_two_threads_give_back_at_once_is_given_back_and_raises_nothing(open_storage: OpenStorage) -> None:

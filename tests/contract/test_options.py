@@ -21,6 +21,7 @@ BUILT_IN = {
     "keep_done": 3600,
     "keep_canceled": 86_400,
     "keep_dead": None,
+    "log_status_change": False,
 }
 
 

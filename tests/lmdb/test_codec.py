@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobq import CancelReason, Status, codec
-from jobq.model.records import Place, Policy, Record, TopicState
+from jobq import CancelReason, Status, StorageCorrupt, codec
+from jobq.model.records import Entry, Place, Policy, Record, TopicState
 from jobq.model.status import Ordering
 from jobq.model.times import FOREVER
 
@@ -19,7 +22,9 @@ states = st.sampled_from(
     + [(Status.CANCELED, reason) for reason in CancelReason]
 )
 keeps = st.none() | nanos
-policies = st.builds(Policy, nanos, st.none() | counts, nanos, nanos, st.floats(0, 1), keeps, keeps, keeps)
+policies = st.builds(
+    Policy, nanos, st.none() | counts, nanos, nanos, st.floats(0, 1), keeps, keeps, keeps, st.booleans()
+)
 POLICY = Policy(1, None, 1, 1, 0.0, None, None, None)
 
 
@@ -66,6 +71,32 @@ def test_a_lean_record_lacks_its_texts_alone(record: Record) -> None:
 @given(policies)
 def test_a_policy_survives(policy: Policy) -> None:
     assert codec.decode_policy(codec.encode_policy(policy)) == policy
+
+
+def test_a_policy_stored_before_there_were_logs_is_read() -> None:
+    fields = json.loads(codec.encode_policy(POLICY))
+    del fields["log_status_change"]
+    assert codec.decode_policy(json.dumps(fields).encode()) == POLICY
+    assert POLICY.log_status_change is False
+
+
+@given(st.builds(Entry, st.integers(1, 2**64 - 1), nanos, texts))
+def test_a_line_of_a_log_survives(entry: Entry) -> None:
+    assert codec.decode_line(entry.job_id, codec.encode_line(entry)) == entry
+
+
+@pytest.mark.parametrize("data", [b"", b"\1short", b"\2" + bytes(8), b"\1" + bytes(8) + b"\xff"])
+def test_what_is_no_line_of_a_log_is_refused(data: bytes) -> None:
+    with pytest.raises(StorageCorrupt, match="a line of the log of job 7 cannot be read: "):
+        codec.decode_line(7, data)
+
+
+@given(st.lists(st.tuples(st.integers(1, 2**64 - 1), st.integers(0, 2**64 - 1)), min_size=2, max_size=2))
+def test_the_lines_of_a_job_stand_together_in_their_order(pair: list[tuple[int, int]]) -> None:
+    assert sorted(pair) == sorted(pair, key=lambda line: codec.line_key(*line))
+    for job_id, number in pair:
+        key = codec.line_key(job_id, number)
+        assert (key.startswith(codec.id_key(job_id)), codec.line_number(key)) == (True, number)
 
 
 @given(st.integers(1, 2**64 - 1))

@@ -44,7 +44,7 @@ def test_a_new_directory_is_full_and_says_so(tmp_path: Path) -> None:
     with jobq.open(f"lmdb://{tmp_path}/jobs"):
         found = properties(tmp_path / "jobs")
         assert found == this_host()._asdict() | {
-            "format": 1, "sync": "full", "max_size": 64 * 2**30, "generation": 1,
+            "format": 1, "sync": "full", "topics": "lmdb", "max_size": 64 * 2**30, "generation": 1,
         }  # fmt: skip
 
 

@@ -14,8 +14,8 @@ from jobq import JobNotFound, NewJob, Status, StorageError
 from jobq.codec import id_key
 from jobq.repos.lmdb import LmdbStorage
 from jobq.repos.lmdb.environment import CHECK_READERS
+from jobq.testing.invariants import check_invariants
 from tests.clocks import PATIENCE, ManualClock
-from tests.invariants import check_invariants
 
 FAILING_WRITE = """
 import resource, sys, jobq

@@ -15,8 +15,8 @@ import pytest
 import jobq
 from jobq import JobOptions, JobService, Status
 from jobq.repos.lmdb import LmdbStorage
+from jobq.testing.invariants import check_invariants
 from tests.clocks import PATIENCE
-from tests.invariants import check_invariants
 
 ROOT = Path(__file__).parents[2]
 JOBS = 1_500

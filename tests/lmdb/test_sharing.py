@@ -13,8 +13,8 @@ import jobq
 from jobq import ServiceClosed, StorageError
 from jobq.repos import MemoryStorage
 from jobq.repos.lmdb import LmdbStorage
+from jobq.testing.invariants import check_invariants
 from tests.clocks import PATIENCE
-from tests.invariants import check_invariants
 
 
 def in_child(work: Callable[[], object]) -> str:

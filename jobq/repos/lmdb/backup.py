@@ -1,8 +1,10 @@
 """Backing up a directory while the queue runs: an exact copy of one moment, with short transactions alone.
 
 A mark tells all writers to note which jobs they touch (see `dirty`). Then all jobs are copied page by page, each in a
-view of its own, and those that were touched meanwhile again, in rounds, until few are left. These last ones are read in
-one write transaction, together with what is small and belongs to all: that is the moment of the copy.
+view of its own, and those that were touched meanwhile again, in rounds, as long as each has less to do than the one
+before. What is left then is copied in a write transaction, with what is small and belongs to all jobs: that is the
+moment of the copy. Should much be left, as the writers are faster than the copying, more than one such transaction
+holds them up, each for no longer than about as much as they write takes.
 """
 
 from __future__ import annotations
@@ -10,10 +12,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
-from itertools import count
 from pathlib import Path
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
 
 import lmdb
 
@@ -22,31 +24,21 @@ from jobq.errors import JobqError, StorageError
 from jobq.repos.lmdb import dirty
 from jobq.repos.lmdb.copy import Contents, Copy, Row, contents_of, target
 from jobq.repos.lmdb.environment import Environment
+from jobq.repos.lmdb.grouping import Seat
 from jobq.repos.lmdb.jobs import next_id
 
 T = TypeVar("T")
 
 PAGE = 1_000
-"""Rows or jobs that one view reads at the most."""
-PAGE_BYTES = 4 * 2**20
-"""Bytes after which a view ends, if its rows are large."""
+"""What one view reads at the most: jobs, or times 4 KiB where they are large."""
 TAKEN = 10_000
 """Notes that one write transaction takes."""
 FEW = 1_000
-"""Jobs, or as many times 4 KiB, that the last write transaction may read."""
-ROUNDS = 8
-"""Rounds after which twice as many are few, each time, so that there is a last one however busy the writers are."""
+"""What the last write transaction may copy, in jobs or times 4 KiB; if that is not all, the next one twice as much."""
 BY_ID = ("jobs", "payloads", "quarantine", "logs")
 """The databases whose keys begin with the id of a job."""
 SHARED = ("topics", "policies", "meta")
 """Those of which the moment of the copy decides, with few and small rows."""
-
-
-class Last(NamedTuple):
-    """What the last transaction reads: jobs that were touched until then, and the rows that belong to all jobs."""
-
-    jobs: Sequence[Contents]
-    shared: dict[str, list[Row]]
 
 
 class Step(Generic[T]):
@@ -90,11 +82,9 @@ class Backup:
             with target(self._path):
                 copy = Copy(self._path, environment.map_size(), self._kept())
                 try:
-                    last = self._copy_all(copy)
-                    copy.replace(last.jobs)
-                    for name, rows in last.shared.items():
+                    for name, rows in self._copy_jobs(copy).items():
                         copy.append(name, rows)
-                    copy.complete(environment.properties)
+                    copy.complete(replace(environment.properties, topics="lmdb"))
                 finally:
                     copy.close()
 
@@ -103,16 +93,19 @@ class Backup:
         is_same = os.stat(self._path).st_dev == os.stat(self._environment.path).st_dev
         return self._environment.file_size() // 4 if is_same else 0
 
-    def _copy_all(self, copy: Copy) -> Last:
+    def _copy_jobs(self, copy: Copy) -> dict[str, list[Row]]:
+        """Copy the jobs as they are at one moment, and return what else there was then, by database."""
         is_marked = True
         try:
             first_new = self._write(self._begin)
             for name in BY_ID:
                 self._copy_pages(copy, name, codec.id_key(first_new))
             self._catch_up(copy)
-            last = self._write(self._end)
+            few = FEW
+            while (shared := self._write(partial(self._finish, copy=copy, few=few))) is None:
+                few *= 2
             is_marked = False
-            return last
+            return shared
         finally:
             if is_marked:
                 with suppress(JobqError):
@@ -132,65 +125,68 @@ class Backup:
     def _page(self, txn: lmdb.Transaction[bytes], name: str, after: bytes, end: bytes) -> list[Row]:
         """The next rows behind a key, those of ids from `end` on left out."""
         rows: list[Row] = []
-        size = 0
+        weight = 0
         with txn.cursor(getattr(self._environment.dbs, name)) as cursor:
             found = cursor.set_range(after) if after else cursor.first()
             if found and cursor.key() == after:
                 found = cursor.next()
-            while found and len(rows) < PAGE and size < PAGE_BYTES and cursor.key() < end:
+            while found and weight < PAGE and cursor.key() < end:
                 rows.append(cursor.item())
-                size += len(rows[-1][1])
+                weight += 1 + len(rows[-1][1]) // 4096
                 found = cursor.next()
         return rows
 
     def _catch_up(self, copy: Copy) -> None:
-        """Copy what was touched again and again, until a round had few to copy."""
-        few = FEW
-        for number in count(1):
-            if self._round(copy) <= few:
-                return
-            if number >= ROUNDS:
-                few *= 2
+        """Copy what was touched meanwhile, again and again, while that is more than a few and becomes less."""
+        before = weight = self._round(copy)
+        while weight > FEW and weight <= before:
+            before = weight // 2
+            weight = self._round(copy)
 
     def _round(self, copy: Copy) -> int:
-        """Copy what was touched until now; returns how much that was, in jobs or times 4 KiB."""
+        """Copy what is noted now, once; returns how much that was, in jobs or times 4 KiB."""
         weight = after = 0
         until = self._environment.read(lambda txn: dirty.last_noted(txn, self._environment.dbs))
         while ids := self._write(partial(self._take, after=after, until=until)):
             after = ids[-1]
             while ids:
-                jobs = self._environment.read(partial(self._contents, ids=ids))
+                jobs = self._environment.read(partial(self._contents, ids=ids, most=PAGE))
                 copy.replace(jobs)
-                weight += len(jobs) + sum(job.size() for job in jobs) // 4096
+                weight += sum(job.weight() for job in jobs)
                 ids = ids[len(jobs) :]
         return weight
 
     def _take(self, txn: lmdb.Transaction[bytes], after: int, until: int) -> list[int]:
         return dirty.take(txn, self._environment.dbs, after, until, TAKEN)
 
-    def _contents(self, txn: lmdb.Transaction[bytes], ids: Sequence[int]) -> list[Contents]:
-        """What there is of the first of these jobs, as many as one view may read."""
+    def _contents(self, txn: lmdb.Transaction[bytes], ids: Sequence[int], most: int) -> list[Contents]:
+        """What there is of the first of these jobs, until that is enough."""
         jobs: list[Contents] = []
-        size = 0
-        for job_id in ids[:PAGE]:
-            jobs.append(contents_of(txn, self._environment.dbs, job_id))
-            size += jobs[-1].size()
-            if size >= PAGE_BYTES:
+        weight = 0
+        for job_id in ids:
+            if weight >= most:
                 break
+            jobs.append(contents_of(txn, self._environment.dbs, job_id))
+            weight += jobs[-1].weight()
         return jobs
 
-    def _end(self, txn: lmdb.Transaction[bytes]) -> Last:
-        """Read what is left, and take the mark away."""
+    def _finish(self, txn: lmdb.Transaction[bytes], copy: Copy, few: int) -> dict[str, list[Row]] | None:
+        """Copy what is noted, but no more than a few; if that is all, take the mark away and read the rest."""
         dbs = self._environment.dbs
-        jobs = [contents_of(txn, dbs, job_id) for job_id in dirty.noted(txn, dbs)]
+        ids = dirty.noted(txn, dbs, 0, few + 1)
+        jobs = self._contents(txn, ids, most=few)
+        copy.replace(jobs)
+        if len(jobs) < len(ids):
+            dirty.forget(txn, dbs, ids[: len(jobs)])
+            return None
         dirty.end(txn, dbs)
         shared = {}
         for name in SHARED:
             with txn.cursor(getattr(dbs, name)) as cursor:
                 shared[name] = list(cursor)
-        return Last(jobs, shared)
+        return shared
 
     def _write(self, work: Callable[[lmdb.Transaction[bytes]], T]) -> T:
         step = Step(work)
-        self._environment.group.run(step, lambda: None)
+        self._environment.group.run(Seat(step))
         return step.result

@@ -10,26 +10,22 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 import lmdb
 
 from jobq import codec, lifecycle
-from jobq.errors import ConfigError, StorageCorrupt, StorageFull
-from jobq.model.records import TopicState
-from jobq.model.status import Ordering
+from jobq.errors import ConfigError, StorageFull
 from jobq.repos.lmdb import directory, logs
 from jobq.repos.lmdb.databases import NAMES, Databases, open_databases
 from jobq.repos.lmdb.failures import system_error, translating
 from jobq.repos.lmdb.guarding import open_private
+from jobq.repos.lmdb.places import LmdbPlaces
 from jobq.repos.lmdb.policies import Policies
 from jobq.repos.lmdb.properties import SMALLEST, Properties, write_properties
+from jobq.repos.lmdb.rebuilding import Counts, records_behind, recount
 from jobq.repos.lmdb.room import SMALLEST_RESERVE
-
-BUILT = 5_000
-"""Jobs whose places and keys one transaction of the copy takes."""
 
 Row = tuple[bytes, bytes]
 
@@ -47,6 +43,10 @@ class Contents(NamedTuple):
         """How many bytes these are."""
         parts = (self.record, self.payload, self.aside, *(value for _, value in self.log))
         return sum(len(part) for part in parts if part is not None)
+
+    def weight(self) -> int:
+        """One, and more for each 4 KiB."""
+        return 1 + self.size() // 4096
 
 
 def contents_of(txn: lmdb.Transaction[bytes], dbs: Databases, job_id: int) -> Contents:
@@ -147,13 +147,14 @@ class Copy:
 
     def complete(self, properties: Properties) -> None:
         """Build what follows from the jobs, and make a queue's directory of it, safe from a power loss."""
-        counted: Counter[tuple[str, Ordering]] = Counter()
+        counted: Counts = Counter()
         with translating(self._path):
             policies = Policies(self._dbs.policies)
-            after = 0
-            while last := self._build(policies, after, counted):
-                after = last
-            self._recount(counted)
+            last = self._build(policies, 0, counted)
+            while last:
+                last = self._build(policies, last, counted)
+            with self._env.begin(write=True) as txn:
+                recount(txn, self._dbs, counted)
             self._env.sync(True)
             self._env.close()
         try:
@@ -162,42 +163,19 @@ class Copy:
             raise system_error(problem, f"{self._path} cannot be written") from problem
         write_properties(self._path, properties, is_durable=True)
 
-    def _build(self, policies: Policies, after: int, counted: Counter[tuple[str, Ordering]]) -> int:
-        """Build the places and unique keys of the next jobs; returns the last one's id, 0 at the end."""
+    def _build(self, policies: Policies, after: int, counted: Counts) -> int:
+        """Build the places and unique keys of the next jobs; returns the id to go on behind, 0 at the end."""
         self._check_disk(0)
-        last = after
         with self._env.begin(write=True) as txn:
-            for key, data in _rows_behind(txn, self._dbs.jobs, after, BUILT):
-                last = codec.id_of(key)
-                try:
-                    job = codec.decode_record(last, data, lambda number: policies.get(txn, number))
-                except StorageCorrupt:
-                    txn.put(key, data, db=self._dbs.quarantine)
-                    txn.delete(key, db=self._dbs.jobs)
-                    continue
-                place = lifecycle.place_of(job)
-                counted[place.topic, place.ordering] += 1
-                txn.put(codec.place_key(place), b"", db=self._dbs.orderings[place.ordering])
-                if unique := lifecycle.held_key(job):
-                    txn.put(codec.unique_index_key(*unique), key, db=self._dbs.keys, overwrite=False)
-        return 0 if last == after else last
-
-    def _recount(self, counted: Counter[tuple[str, Ordering]]) -> None:
-        """See that the counters are those of the jobs, as they are already if the source was sound."""
-        db = self._dbs.topics
-        with self._env.begin(write=True) as txn:
-            with txn.cursor(db) as cursor:
-                stored = {key.decode(): value for key, value in cursor}
-            for topic in {*stored, *(topic for topic, _ in counted)}:
-                try:
-                    state = codec.decode_state(topic, stored[topic]) if topic in stored else TopicState()
-                except StorageCorrupt:
-                    continue  # for verify to report
-                state = state._replace(now=tuple(counted[topic, ordering] for ordering in Ordering))
-                if state.is_gone():
-                    txn.delete(topic.encode(), db=db)
-                else:
-                    txn.put(topic.encode(), codec.encode_state(state), db=db)
+            records, last = records_behind(txn, self._dbs, policies, after)
+            places = sorted(map(lifecycle.place_of, records))
+            counted.update((place.topic, place.ordering) for place in places)
+            LmdbPlaces(txn, self._dbs).move([(None, place) for place in places])
+            for job in records:
+                if key := lifecycle.held_key(job):
+                    unique = codec.unique_index_key(*key)
+                    txn.put(unique, codec.id_key(job.id), db=self._dbs.keys, overwrite=False)
+        return last
 
     def _check_disk(self, size: int) -> None:
         disk = os.statvfs(self._path)
@@ -207,8 +185,3 @@ class Copy:
                 f"the disk of {self._path} has {left} bytes left, of which {self._kept} are kept: "
                 "make room on it, or back up to another one"
             )
-
-
-def _rows_behind(txn: lmdb.Transaction[bytes], db: lmdb._Database, after: int, n: int) -> list[Row]:
-    with txn.cursor(db) as cursor:
-        return list(islice(cursor.iternext(), n)) if cursor.set_range(codec.id_key(after + 1)) else []

@@ -11,6 +11,7 @@ import fcntl
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 
 import lmdb
@@ -46,10 +47,12 @@ def end(txn: lmdb.Transaction[bytes], dbs: Databases) -> None:
     txn.drop(dbs.dirty, delete=False)
 
 
-def noted(txn: lmdb.Transaction[bytes], dbs: Databases) -> list[int]:
-    """All ids that are noted, sorted."""
+def noted(txn: lmdb.Transaction[bytes], dbs: Databases, after: int, n: int) -> list[int]:
+    """The n lowest ids above `after` that are noted."""
     with txn.cursor(dbs.dirty) as cursor:
-        return [codec.id_of(key) for key in cursor.iternext(values=False)]
+        if not cursor.set_range(codec.id_key(after + 1)):
+            return []
+        return [codec.id_of(key) for key in islice(cursor.iternext(values=False), n)]
 
 
 def last_noted(txn: lmdb.Transaction[bytes], dbs: Databases) -> int:
@@ -59,14 +62,16 @@ def last_noted(txn: lmdb.Transaction[bytes], dbs: Databases) -> int:
 
 
 def take(txn: lmdb.Transaction[bytes], dbs: Databases, after: int, until: int, n: int) -> list[int]:
-    """The n lowest noted ids above `after`, up to `until`, which are noted no longer."""
-    taken: list[int] = []
-    with txn.cursor(dbs.dirty) as cursor:
-        found = cursor.set_range(codec.id_key(after + 1))
-        while found and len(taken) < n and (job_id := codec.id_of(cursor.key())) <= until:
-            taken.append(job_id)
-            found = cursor.delete() and bool(cursor.key())  # and on to the next
-    return taken
+    """The n lowest ids above `after` and up to `until` that are noted, which they then are no longer."""
+    ids = [job_id for job_id in noted(txn, dbs, after, n) if job_id <= until]
+    forget(txn, dbs, ids)
+    return ids
+
+
+def forget(txn: lmdb.Transaction[bytes], dbs: Databases, ids: Iterable[int]) -> None:
+    """Take the notes of these jobs away."""
+    for job_id in ids:
+        txn.delete(codec.id_key(job_id), db=dbs.dirty)
 
 
 @contextmanager

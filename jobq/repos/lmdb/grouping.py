@@ -75,6 +75,10 @@ class Seat:
         """Whether its transaction was committed, or failed in a way that is not to be tried again."""
         return self.fate is not None and (self.fate.is_committed or self.fate.problem is not None)
 
+    def is_done(self) -> bool:
+        """Whether its work was committed."""
+        return self.error is None and self.fate is not None and self.fate.is_committed
+
     def wait(self) -> None:
         """Sleep until woken, LOOK seconds at most; not at all the first time, when nobody could have woken it yet."""
         if self.ring is None:
@@ -113,10 +117,10 @@ class Group:
         self._turn: dict[int, Seat] = {}
         self._company = 0
 
-    def run(self, work: Work, when_lost: Callable[[], object]) -> None:
-        """Do the work within a write transaction and commit it, together with that of other threads.
+    def run(self, seat: Seat) -> None:
+        """Do a seat's work within a write transaction and commit it, together with that of other threads.
 
-        when_lost: called if it was committed, but what interrupted this thread is raised.
+        Whatever interrupts this thread, the seat knows afterwards whether it was done.
         Raises what the work raises, which then alone is not done; ReentrantCall within the turn of the same thread;
         ServiceClosed once closed; and what LMDB says translated.
         """
@@ -125,12 +129,11 @@ class Group:
             raise ReentrantCall("a verb was called within another one of the same thread: call it later")
         if sys.is_finalizing():
             raise ServiceClosed("the interpreter is shutting down, and the thread that commits may be gone")
-        seat = Seat(work)
         try:
             self._queue.append(seat)
             self._settle(seat)
         except BaseException:
-            self._abandon(seat, when_lost)
+            self._leave(seat)
             raise
         seat.raise_error()
 
@@ -153,15 +156,13 @@ class Group:
                 with suppress(IndexError):
                     queue[0].wake()
 
-    def _abandon(self, seat: Seat, when_lost: Callable[[], object]) -> None:
+    def _leave(self, seat: Seat) -> None:
         """Take the seat back if no transaction has begun with it, else learn what became of it."""
         self._end_turn(seat)
         if self._withdraw(seat):
             return
         while seat.fate is not None and seat.fate.is_open:
             seat.wait()
-        if seat.fate is not None and seat.fate.is_committed and seat.error is None:
-            when_lost()
 
     def _lead(self, own: Seat) -> None:
         fate = Fate(own.thread)

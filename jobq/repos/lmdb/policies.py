@@ -51,8 +51,8 @@ class Policies:
     def lost(self, txn: lmdb.Transaction[bytes], known: Sequence[Policy]) -> list[LostPolicy]:
         """The policies that are not there, cannot be read, or are not what their content's hash says they were.
 
-        What takes the place of one is what this process read when it still could, or that one of `known` with the
-        hash, or what it reads as now, or the first of `known`.
+        What takes the place of one is what this process has read or written, or one of `known`, if it has the hash;
+        else what it reads as now, else the first of `known`.
         """
         stored, numbers = self._stored(txn)
         lost = []
@@ -93,8 +93,9 @@ class Policies:
         if data is not None and not hashes:
             return LostPolicy(number, codec.decode_policy(data), f"policy {number} is not found by its content")
         problem = f"policy {number}, which jobs have their options from, cannot be read"
-        read = self._policies.get(number)
-        for policy in known if read is None else (read, *known):
+        own = [policy for policy, named in self._numbers.items() if named == number]
+        own += [self._policies[number]] if number in self._policies else []
+        for policy in (*own, *known):
             if _content_key(codec.encode_policy(policy)) in hashes:
                 return LostPolicy(number, policy, f"{problem}; it is known what it was")
         if data is not None:

@@ -16,6 +16,7 @@ from jobq.model.records import Now
 from jobq.ports import Clock, UnitOfWork, Watch
 from jobq.repos.lmdb.backup import Backup
 from jobq.repos.lmdb.environment import Environment
+from jobq.repos.lmdb.grouping import Seat
 from jobq.repos.lmdb.jobs import LmdbJobs
 from jobq.repos.lmdb.places import LmdbPlaces
 from jobq.repos.lmdb.properties import Settings, check_settings
@@ -116,13 +117,16 @@ class LmdbStorage:
         """See Storage."""
         return self._environment.key
 
-    def transact(self, body: Callable[[UnitOfWork], T], *, when_lost: Callable[[T], object] | None = None) -> T:
+    def transact(self, body: Callable[[UnitOfWork], T], *, when_committed: Callable[[T], object] | None = None) -> T:
         """See Storage. Raises StorageFull, StorageError; ServiceClosed once closed."""
         environment = self._open_here()
         work = BodyWork(environment, self._room, body)
+        seat = Seat(work)
         try:
-            environment.group.run(work, lambda: when_lost and when_lost(work.result))
+            environment.group.run(seat)
         finally:
+            if when_committed is not None and seat.is_done():
+                when_committed(work.result)
             if self._is_leaving:
                 self._leave()
         return work.result

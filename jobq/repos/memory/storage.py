@@ -135,7 +135,7 @@ class MemoryStorage:
         """See Storage."""
         return self._store
 
-    def transact(self, body: Callable[[UnitOfWork], T], *, when_lost: Callable[[T], object] | None = None) -> T:
+    def transact(self, body: Callable[[UnitOfWork], T], *, when_committed: Callable[[T], object] | None = None) -> T:
         """See Storage. Raises StorageError in a forked child, ServiceClosed once closed."""
         self._check()
         store = self._store
@@ -149,10 +149,9 @@ class MemoryStorage:
         try:
             unit = store.run(work)
             store.announce(unit)
-        except BaseException:
-            if applied and when_lost is not None:
-                when_lost(applied[0])
-            raise
+        finally:
+            if applied and when_committed is not None:
+                when_committed(applied[0])
         return applied[0]
 
     def view(self, body: Callable[[UnitOfWork], T]) -> T:

@@ -1,0 +1,57 @@
+"""One call that reserves, and what it has taken so far."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
+
+from jobq.draft import Draft
+from jobq.model.options import Limits
+from jobq.verbs import consuming
+from jobq.verbs.consuming import Haul
+
+T = TypeVar("T")
+
+
+class Commit(Protocol):
+    """Runs a verb in a transaction; see `draft.commit`."""
+
+    def __call__(self, verb: Callable[[Draft], T], when_committed: Callable[[T], object]) -> T:
+        """Do so."""
+        ...
+
+
+class Taking:
+    """Takes up to n jobs in one transaction or several.
+
+    hauls: what was committed so far, whatever interrupts the call; so it is known what there is to give back.
+    """
+
+    def __init__(self, commit: Commit, topics: Sequence[str], n: int, lease: int | None, limits: Limits) -> None:
+        self._commit = commit
+        self.topics = topics
+        self.n = n
+        self.lease = lease
+        self._limits = limits
+        self.hauls: list[Haul] = []
+
+    def attempt(self) -> Haul:
+        """Take what there is now, as far as jobs are missing, and see to retention."""
+        return self._commit(self._retire_and_take, self.note)
+
+    def take(self, draft: Draft) -> Haul:
+        """The same as a part of another transaction, which has to `note` it."""
+        return consuming.reserve(draft, self.topics, self.missing(), self.lease)
+
+    def note(self, haul: Haul) -> None:
+        """Remember what was committed."""
+        if haul.taken:
+            self.hauls.append(haul)
+
+    def missing(self) -> int:
+        """How many jobs are wanted still."""
+        return self.n - sum(len(haul.taken) for haul in self.hauls)
+
+    def _retire_and_take(self, draft: Draft) -> Haul:
+        consuming.retire(draft, self.topics, self.n, self._limits)
+        return self.take(draft)
