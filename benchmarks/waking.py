@@ -36,7 +36,7 @@ def latencies(svc: jobq.JobService, url: str, jobs: int) -> list[float]:
     consumer = multiprocessing.get_context("spawn").Process(target=consume, args=(url, theirs), daemon=True)
     consumer.start()
     ours.recv()
-    took = []
+    took: list[float] = []
     for _ in range(jobs):
         time.sleep(0.003)  # until it waits
         began = time.monotonic()

@@ -184,7 +184,9 @@ print("closed")
 
 CLOSE_IN_A_CHILD = """
 def hold():
-    with svc._storage._store.bell._lock if hasattr(svc._storage, "_store") else svc._storage._environment.wakes._bell._lock:
+    inner = vars(svc._storage)
+    bell = inner["_store"].bell if "_store" in inner else inner["_environment"].wakes._bell
+    with bell._lock:
         held.set()
         release.wait()
 

@@ -647,6 +647,26 @@ def test_a_disk_is_not_filled_with_copies(queue: Queue, monkeypatch: pytest.Monk
     assert not (queue.home / "copy").exists()
 
 
+def test_a_copy_takes_less_where_the_address_space_is_bounded(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(queue.svc)
+    before, room = queue.dump(), 2**30
+    open_map = lmdb.open
+
+    def bounded(path: str, *, map_size: int, **settings: Any) -> lmdb.Environment:
+        if map_size > room:
+            raise lmdb.MemoryError("no room for the map")
+        return open_map(path, map_size=map_size, **settings)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(lmdb, "open", bounded)
+        queue.svc.backup(queue.home / "copy")
+        room = 100
+        with pytest.raises(StorageError, match="no room for the map"):
+            queue.svc.backup(queue.home / "another")
+    assert queue.dump("copy") == before
+    assert not (queue.home / "another").exists()
+
+
 def test_a_queue_that_is_closed_meanwhile_ends_the_backup(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(queue.svc)
     with between_pages(monkeypatch, queue.svc.close), pytest.raises(ServiceClosed):

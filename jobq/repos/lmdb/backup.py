@@ -80,7 +80,8 @@ class Backup:
             if not is_only:
                 raise StorageError(f"{environment.path} is being backed up already: try again when that is done")
             with target(self._path):
-                copy = Copy(self._path, environment.map_size(), self._kept())
+                map_size = environment.read(lambda _: environment.map_size())
+                copy = Copy(self._path, map_size, self._kept())
                 try:
                     for name, rows in self._copy_jobs(copy).items():
                         copy.append(name, rows)

@@ -153,8 +153,9 @@ class Group:
         if self._turn.get(0) is seat:
             del self._turn[0]
             for queue in (self._loners, self._queue):
-                with suppress(IndexError):
-                    queue[0].wake()
+                if queue:
+                    with suppress(IndexError):
+                        queue[0].wake()
 
     def _leave(self, seat: Seat) -> None:
         """Take the seat back if no transaction has begun with it, else learn what became of it."""
@@ -232,8 +233,10 @@ class Group:
             seat = own if own.is_alone else queue[0]
             # In this order: who finds that it can withdraw no more finds its fate there.
             seat.fate = fate
-            with suppress(ValueError):
+            try:
                 queue.remove(seat)
-                seats.append(seat)
-                return seat
+            except ValueError:
+                continue
+            seats.append(seat)
+            return seat
         return None
