@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import wait
 from datetime import timedelta
 from typing import Any
 
@@ -102,12 +103,13 @@ class VerbsContract:
         assert (svc.stats("t").expired, svc.stats("t").dead) == (3, 1)
 
     def test_reserve_with_linger(self, svc: JobService, clock: ManualClock) -> None:
-        first, second, third = svc.enqueue_many([NewJob("t"), NewJob("t", delay=2), NewJob("t", delay=9)])
+        first, second, third = svc.enqueue_many([NewJob("t"), NewJob("t", delay=2), NewJob("t", delay=90_000)])
         call = begin(lambda: svc.reserve("t", 3, linger=5))
-        for seconds in (2, 3):
-            assert clock.sleeping.acquire(timeout=PATIENCE)
-            clock.advance(seconds)
-        assert [job.id for job in call.result(PATIENCE)] == [first, second]
+        assert clock.sleeping.acquire(timeout=PATIENCE)
+        while not call.done():
+            clock.advance(1)
+            wait([call], timeout=0.01)
+        assert [job.id for job in call.result()] == [first, second]
         assert svc.status(third) is Status.DELAYED
 
     # -- settling
