@@ -298,7 +298,7 @@ class JobService:
         """
         one, patience = inputs.job_id(job_id), inputs.timeout(timeout)
         self._check_open()
-        return wait_until_finished(self._storage, one, patience)
+        return wait_until_finished(self._storage, one, patience, self._sweeper.sweep)
 
     def lookup(self, topic: str, unique_key: str) -> int | None:
         """The id of the unfinished job of a topic that holds a unique key; None if none does."""
@@ -375,13 +375,16 @@ class JobService:
         self._commit(lambda draft: administering.delete(draft, targets))
 
     def prune(self, before: datetime | None = None, *, topic: str | None = None) -> int:
-        """Delete finished jobs, in short transactions, and return how many.
+        """Delete finished jobs, in short transactions, and return how many; see to leases and delays that are over.
 
         before: those that finished before this aware datetime, whatever their retention; None: those whose retention
         is over. topic: only of this one.
         """
         instant_before = None if before is None else instant(before, "before")
         names = self.topics() if topic is None else [inputs.topic(topic)]
+        for name in names:
+            while self._commit(partial(consuming.turn_due, topic=name, bound=CHUNK)):
+                pass
         return sum(self._prune(name, ordering, instant_before) for name in names for ordering in FINISHED_ORDERINGS)
 
     def clear(self, topic: str) -> int:

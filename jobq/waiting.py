@@ -59,8 +59,13 @@ def fill_up(storage: Storage, taking: Taking, longest: int) -> None:
                 watch.wait(min(left, LONGEST_NAP if haul.due_in is None else haul.due_in / SECOND))
 
 
-def wait_until_finished(storage: Storage, job_id: int, timeout: int | None) -> JobInfo:
-    """The job once it is finished; TimeoutError after `timeout` nanoseconds, JobNotFound if it goes meanwhile."""
+def wait_until_finished(
+    storage: Storage, job_id: int, timeout: int | None, when_idle: Callable[[Now], None]
+) -> JobInfo:
+    """The job once it is finished; TimeoutError after `timeout` nanoseconds, JobNotFound if it goes meanwhile.
+
+    when_idle: called before each nap.
+    """
     info, now = storage.view(lambda uow: (looking.info(uow, job_id), uow.now))
     end = None if timeout is None else now.steady + timeout
     with storage.watch([info.topic], finished=True) as watch:
@@ -71,6 +76,7 @@ def wait_until_finished(storage: Storage, job_id: int, timeout: int | None) -> J
             left = LONGEST_NAP if end is None else (end - now.steady) / SECOND
             if left <= 0:
                 raise TimeoutError(f"job {job_id} of topic {info.topic!r} is not finished, but {info.status.value}")
+            when_idle(now)
             watch.wait(min(left, LONGEST_NAP))
 
 

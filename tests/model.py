@@ -178,6 +178,9 @@ class Model(Rules):
 
     def prune(self, before: datetime | None = None, *, topic: str | None = None) -> int:
         with self._transaction():
+            for name in list(self.history) if topic is None else [named(topic)]:
+                while self._turn_due(name, 1_000):
+                    pass
             gone = [
                 job.id
                 for job in self.jobs_by_id.values()

@@ -38,7 +38,7 @@ def reserve(draft: Draft, topics: Sequence[str], n: int, lease: int | None) -> H
             break
         if draft.state(topic).paused:
             continue
-        turned += _turn_due(draft, topic, max(n, 100))
+        turned += turn_due(draft, topic, max(n, 100))
         taken += _take(draft, topic, n - len(taken), lease)
     if not taken:
         again = turned + draft.orphans() > 0
@@ -92,7 +92,7 @@ def first_overdue(uow: UnitOfWork, topics: Sequence[str]) -> str | None:
 def sweep(draft: Draft, topic: str, limits: Limits) -> None:
     """Do for a topic, within bounds, what reserving from it would: see to its leases, delays and retention."""
     retire(draft, [topic], SWEPT, limits)
-    _turn_due(draft, topic, SWEPT)
+    turn_due(draft, topic, SWEPT)
 
 
 def over(draft: Draft, topic: str, ordering: Ordering, n: int) -> list[Place]:
@@ -100,7 +100,7 @@ def over(draft: Draft, topic: str, ordering: Ordering, n: int) -> list[Place]:
     return draft.uow.topics.due(topic, ordering, lifecycle.due_rank(ordering, draft.now), n)
 
 
-def _turn_due(draft: Draft, topic: str, bound: int) -> int:
+def turn_due(draft: Draft, topic: str, bound: int) -> int:
     """Make up to `bound` jobs Ready whose lease is over (half of them at most) or whose time has come."""
     state = draft.state(topic)
     expired = over(draft, topic, Ordering.RESERVED, bound // 2) if state.now[Ordering.RESERVED] else []

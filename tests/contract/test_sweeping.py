@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor, wait
 
-from jobq import JobService, ServiceClosed, Status
+from jobq import JobService, NewJob, ServiceClosed, Status
 from tests.clocks import PATIENCE, ManualClock
 
 
@@ -35,3 +36,28 @@ def test_an_idle_waiter_sweeps_other_topics_once_a_minute(svc: JobService, clock
     svc.close()
     assert ended.wait(PATIENCE)
     waiter.join(PATIENCE)
+
+
+def test_prune_sees_to_leases_and_delays_that_are_over(svc: JobService, clock: ManualClock) -> None:
+    dead, back, due, later = svc.enqueue_many(
+        [NewJob("t", lease=5, max_retries=0), NewJob("t", lease=5), NewJob("t", delay=5), NewJob("t", delay=500)]
+    )
+    svc.reserve("t", 2)
+    clock.advance(100)
+    assert svc.prune(topic="u") == 0
+    assert svc.status(dead) is Status.RESERVED
+    assert svc.prune() == 0
+    assert [svc.status(id) for id in (dead, back, due, later)] == ["canceled", "ready", "ready", "delayed"]
+    assert (svc.stats("t").expired, svc.stats("t").dead) == (2, 1)
+
+
+def test_who_waits_for_a_job_sees_to_its_lease(svc: JobService, clock: ManualClock) -> None:
+    """Nobody reserves from the topic of a job whose holder died."""
+    id = svc.enqueue("t", lease=5, max_retries=0)
+    svc.reserve("t")
+    with ThreadPoolExecutor(1) as pool:
+        call = pool.submit(svc.wait_for, id, None)
+        while not call.done():
+            clock.advance(30)
+            wait([call], timeout=0.01)
+    assert call.result().cancel_reason == "exhausted"

@@ -423,3 +423,20 @@ def test_a_service_is_closed_at_the_end_of_its_block(svc: JobService) -> None:
         svc.enqueue("t")
     with pytest.raises(ServiceClosed):
         svc.topics()
+
+
+def test_a_waiter_for_whom_nothing_comes_makes_no_transaction(
+    svc: JobService, waiting: Waiting, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = svc._storage
+    made: list[object] = []
+    call = waiting.reserve(svc, "t", 1, 60)
+    for name in ("transact", "view"):
+        monkeypatch.setattr(storage, name, made.append)
+    for _ in range(30):
+        clock.advance(1)
+        waiting.asleep()
+    assert made == []
+    monkeypatch.undo()
+    svc.enqueue("t", name="x")
+    assert got(call) == ["x"]

@@ -234,3 +234,24 @@ def test_a_verb_within_a_view_of_the_same_thread_is_refused(tmp_path: Path) -> N
     with pytest.raises(ServiceClosed):
         svc.topics()
     assert os.listdir(tmp_path) == ["jobs"]
+
+
+def test_a_forked_child_that_lives_on_keeps_no_lock_of_its_parents(tmp_path: Path) -> None:
+    script = """
+import os, signal, sys, warnings
+warnings.simplefilter("ignore", DeprecationWarning)
+import jobq
+svc = jobq.open(sys.argv[1] + "?topics=memory&sync=off")
+svc.enqueue("t")
+child = os.fork()
+if child == 0:
+    signal.pause()
+svc.close()
+for way in ("?topics=memory", "?sync=full", "?topics=memory&sync=normal"):
+    with jobq.open(sys.argv[1] + way) as svc:
+        print(svc.stats("t").enqueued)
+os.kill(child, signal.SIGKILL)
+"""
+    command = [sys.executable, "-c", script, f"lmdb://{tmp_path}/jobs"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+    assert (done.stdout, done.stderr) == ("1\n1\n1\n", "")

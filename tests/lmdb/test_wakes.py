@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import queue
 import signal
@@ -323,3 +324,45 @@ def test_a_board_that_is_full_has_no_slot(tmp_path: Path) -> None:
     board.give_up(slots[7])
     assert board.claim("f" * 16) == (7, "f" * 16)
     board.close()
+
+
+def test_a_killed_receiver_whose_forked_child_lives_does_not_count(svc: JobService, start: StartOther) -> None:
+    """The child has inherited its parent's socket, which would take calls for ever."""
+    dead, living = start(), start()
+    for other in (dead, living):
+        other.tell("reserve t", then="asleep")
+    dead.tell("fork 0", then="forked")
+    dead.end()
+    for n in range(4):
+        svc.enqueue("t", name=str(n))
+        assert living.line() == f"job {n}"
+        living.tell("reserve t", then="asleep")
+
+
+def test_slots_of_the_killed_are_freed_by_the_next_who_waits(
+    svc: JobService, start: StartOther, directory: Path
+) -> None:
+    """Also where nobody ever calls them."""
+    dead = [start() for _ in range(3)]
+    for n, other in enumerate(dead):
+        other.tell(f"reserve never-used-{n}", then="asleep")
+    for other in dead:
+        other.end()
+    assert len(sockets(directory)) == 3
+    start().tell("reserve t", then="asleep")
+    assert len(sockets(directory)) == 1
+
+
+def test_a_closed_service_keeps_no_file_open(directory: Path, clock: ManualClock) -> None:
+    kept = []
+    gc.disable()
+    try:
+        before = len(os.listdir("/proc/self/fd"))
+        for _ in range(5):
+            svc = JobService(LmdbStorage(directory, clock=clock))
+            with svc._storage.watch(["t"]):
+                kept.append(svc)
+            svc.close()
+        assert len(os.listdir("/proc/self/fd")) == before
+    finally:
+        gc.enable()

@@ -1,7 +1,7 @@
 """A process that waits for jobs by a clock that stands still: only another process's call can wake it.
 
-`python -m tests.lmdb.waiters DIRECTORY` reads commands (`reserve TOPIC`, `wait_for ID`, `advance SECONDS`), each for a
-thread of its own, and writes `asleep` whenever a wait begins, and what each command brought.
+`python -m tests.lmdb.waiters DIRECTORY` reads commands (`reserve TOPIC`, `wait_for ID`, `advance SECONDS`, `fork 0`), each
+for a thread of its own, and writes `asleep` whenever a wait begins, and what each command brought.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import warnings
 from collections.abc import Callable
+from time import sleep
 
 import jobq
 from jobq.repos.lmdb import LmdbStorage
@@ -37,6 +39,16 @@ def main(directory: str) -> None:
         "wait_for": lambda job_id: say("finished", svc.wait_for(int(job_id), None).status),
         "advance": lambda seconds: clock.advance(float(seconds)),
     }
+
+    def fork(_: str) -> None:
+        warnings.simplefilter("ignore", DeprecationWarning)  # of a fork while there are threads, since Python 3.12
+        if os.fork() == 0:
+            os.closerange(0, 2)  # nobody waits for its output
+            sleep(PATIENCE)
+            os._exit(0)
+        say("forked")
+
+    verbs["fork"] = fork
     threading.Thread(target=report_sleep, daemon=True).start()
     say("ready")
     for line in sys.stdin:

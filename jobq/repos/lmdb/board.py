@@ -47,7 +47,7 @@ class Board:
                 if missing > 0:
                     # Written, not only made longer: a full disk is an error here, and not a SIGBUS later.
                     os.pwrite(self._fd, bytes(missing), _SIZE - missing)
-            self._map = mmap.mmap(self._fd, _SIZE)
+            self._map: mmap.mmap | bytearray = mmap.mmap(self._fd, _SIZE)
         except BaseException:
             os.close(self._fd)
             raise
@@ -80,19 +80,23 @@ class Board:
         masks = self._map[_MASKS : _MASKS + self._used() * _WORD.size]
         return masks.count(0) == len(masks)
 
+    def slots(self) -> list[Slot]:
+        """All slots that are taken."""
+        return [self._slot(number) for number in range(self._used()) if self._name(number) != _FREE]
+
     def waiting(self, channel: str, but: Slot | None) -> list[Slot]:
         """The slots of processes, except `but`, that wait in a channel, or in one of the same bit."""
         used = self._used()
         masks = struct.unpack_from(f"<{used}Q", self._map, _MASKS)
         bit = _bit(channel)
         own = -1 if but is None else but.number
-        numbers = [number for number, mask in enumerate(masks) if mask & bit and number != own]
-        return [Slot(number, self._name(number).decode("ascii", "replace")) for number in numbers]
+        return [self._slot(number) for number, mask in enumerate(masks) if mask & bit and number != own]
 
     def close(self) -> None:
-        """Change it no more. The map itself goes with this object, as other threads may be looking at it."""
-        fd, self._fd = self._fd, -1
-        os.close(fd)
+        """Let go of the map; another thread that is looking at it finds that nobody waits."""
+        fd, self._fd, self._map = self._fd, -1, bytearray(_SIZE)
+        if fd >= 0:
+            os.close(fd)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -105,7 +109,10 @@ class Board:
     def _used(self) -> int:
         return min(SLOTS, self._map[0] | self._map[1] << 8)
 
-    def _name(self, number: int) -> bytes:
+    def _slot(self, number: int) -> Slot:
+        return Slot(number, self._name(number).decode("ascii", "replace"))
+
+    def _name(self, number: int) -> bytes | bytearray:
         at = _NAMES + number * _NAME_BYTES
         return self._map[at : at + _NAME_BYTES]
 

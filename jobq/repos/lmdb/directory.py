@@ -33,6 +33,7 @@ class Presence:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._pid = os.getpid()
         self._fd = -1
 
     @contextmanager
@@ -71,8 +72,10 @@ class Presence:
         return True
 
     def leave(self) -> None:
-        """Give the mark up. In a forked child this leaves the parent's alone: both had the same open file."""
+        """Give the mark up, also where a child has inherited it; in a forked child only what it inherited."""
         if self._fd >= 0:
+            if self._pid == os.getpid():
+                self._lock(self._fd, fcntl.LOCK_UN)
             os.close(self._fd)
             self._fd = -1
 

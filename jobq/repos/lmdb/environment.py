@@ -170,8 +170,17 @@ class Environment:
         """Note that a commit failed: its outcome is unknown, and the environment is opened anew before the next."""
         self._is_broken = True
 
+    def disown(self) -> None:
+        """Let go, in a forked child, of what it inherited; of LMDB's map not in the middle of its own transaction."""
+        if self.is_inside():
+            self._is_closed = True
+            self.wakes.close()
+            self._presence.leave()
+        else:
+            self.close()
+
     def close(self) -> None:
-        """Close the environment; in a forked child, only what it inherited."""
+        """Close the environment."""
         self._is_closed = True
         self.wakes.close()
         with suppress(lmdb.Error):

@@ -46,6 +46,7 @@ class Post:
         self._thread: threading.Thread | None = None
         self._turn = 0
         self._is_closed = False
+        self._has_complained = False
         self._folder = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             self._prefix = _prefix(folder, self._folder)
@@ -91,6 +92,8 @@ class Post:
 
     def close(self) -> None:
         """Stop being called. In a forked child, only let go of what it inherited."""
+        if self._is_closed:  # without the lock, which a thread may hold that a forked child has not
+            return
         self._is_closed = True
         is_own = self._pid == os.getpid()
         if self._incoming is not None:
@@ -120,6 +123,7 @@ class Post:
             self._board.show(self._slot, self._channels)
 
     def _is_started(self) -> bool:
+        self._forget_the_dead()
         name = secrets.token_hex(8)
         incoming = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         try:
@@ -128,7 +132,9 @@ class Post:
             if slot is None:
                 raise OSError("no slot is free")
         except OSError as problem:
-            log.debug("waiting for other processes by looking now and then, as there is no socket: %s", problem)
+            if not self._has_complained:
+                self._has_complained = True
+                log.warning("jobs of other processes are looked for now and then, as there is no socket: %s", problem)
             incoming.close()
             with suppress(OSError):
                 os.unlink(name, dir_fd=self._folder)
@@ -176,6 +182,17 @@ class Post:
         except OSError:
             return False
         return True
+
+    def _forget_the_dead(self) -> None:
+        """Free the slots of processes that were killed, and that nobody has called since."""
+        for slot in self._board.slots():
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
+                try:
+                    probe.connect(self._prefix + slot.name)
+                except (ConnectionRefusedError, FileNotFoundError):
+                    self._forget(slot)
+                except OSError:
+                    continue
 
     def _forget(self, slot: Slot) -> None:
         with suppress(OSError):

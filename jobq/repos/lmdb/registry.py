@@ -30,10 +30,6 @@ class Registry:
             found = directory.prepare(path)
             key = (found.st_dev, found.st_ino)
             environment = self._environments.get(key)
-            if environment is not None and environment.pid != os.getpid():
-                environment.close()
-                del self._environments[key]
-                environment = None
             if environment is None:
                 environment = self._environments[key] = Environment(path, key, settings, clock)
             else:
@@ -58,12 +54,19 @@ class Registry:
             self._fork.enter_context(environment.quiet())
 
     def after_fork(self) -> None:
-        """Go on, in the parent and in the child."""
+        """Go on."""
         self._fork.close()
         self.lock.release()
+
+    def after_fork_in_child(self) -> None:
+        """Let go of what was inherited: the child would keep locks and sockets of its parent's in being."""
+        self.after_fork()
+        environments, self._environments = self._environments, {}
+        for environment in environments.values():
+            environment.disown()
 
 
 REGISTRY = Registry()
 os.register_at_fork(
-    before=REGISTRY.before_fork, after_in_parent=REGISTRY.after_fork, after_in_child=REGISTRY.after_fork
+    before=REGISTRY.before_fork, after_in_parent=REGISTRY.after_fork, after_in_child=REGISTRY.after_fork_in_child
 )
