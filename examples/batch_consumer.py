@@ -39,16 +39,18 @@ def count(job: Job, totals: Counter[str]) -> Done | Reject:
     return Done()
 
 
-def consume(svc: JobService) -> Counter[str]:
-    """Count views until none came for half a second."""
+def consume(svc: JobService, visitors: threading.Thread) -> Counter[str]:
+    """Count views until no visitor is left, and none of their views."""
     totals: Counter[str] = Counter()
     outcomes: list[tuple[Job, Done | Reject]] = []
     while True:
+        is_over = not visitors.is_alive()  # asked before it looks: what came in between is seen to
         jobs = svc.exchange(outcomes, topics="views", n=40, timeout=0.5, linger=0.1).jobs
-        if not jobs:
+        if not jobs and is_over:
             return totals
         outcomes = [(job, count(job, totals)) for job in jobs]
-        print(f"a batch of {len(jobs):2}, {totals.total()} views in all")
+        if jobs:
+            print(f"a batch of {len(jobs):2}, {totals.total()} views in all")
 
 
 def main() -> None:
@@ -56,7 +58,7 @@ def main() -> None:
     with jobq.open("memory://") as svc:
         visitors = threading.Thread(target=visit, args=[svc])
         visitors.start()
-        totals = consume(svc)
+        totals = consume(svc, visitors)
         visitors.join()
         print(", ".join(f"{page}: {views}" for page, views in totals.most_common()))
         for dead in svc.dead_letters("views"):

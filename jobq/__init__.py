@@ -31,7 +31,7 @@ from jobq.model.options import JobOptions, Limits
 from jobq.model.requests import NewJob
 from jobq.model.status import CancelReason, Status
 from jobq.model.views import Difference, Exchange, JobInfo, JobLog, LogLine, TopicStats
-from jobq.opening import open_service as open
+from jobq.opening import open
 from jobq.outcomes import Cancel, Done, Reject, Release, Retry
 from jobq.service import JobService
 

@@ -37,11 +37,11 @@ class Abandoned:
         if not self._waiting:
             return
         taken: list[Reservation] = []
-        with suppress(IndexError):
-            while True:
-                taken.append(self._waiting.popleft())  # one by one, as another thread may do the same
-        settlements = [Settlement(job_id, attempt, lifecycle.release) for job_id, attempt in taken]
         try:
+            with suppress(IndexError):
+                while True:
+                    taken.append(self._waiting.popleft())  # one by one, as another thread may do the same
+            settlements = [Settlement(job_id, attempt, lifecycle.release) for job_id, attempt in taken]
             commit(self._storage, lambda draft: settling.settle(draft, settlements, self._limits))
         except BaseException:
             self._waiting.extend(taken)

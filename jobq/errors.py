@@ -21,7 +21,10 @@ class JobNotFound(JobqError, LookupError):
     def of(cls, ids: Sequence[int]) -> JobNotFound:
         """The error for these unknown ids."""
         named = ", ".join(str(job_id) if abs(job_id) < 10**99 else "(a huge one)" for job_id in ids[:10])
-        return cls(f"there is no job {named}: it was never enqueued, or is deleted", ids=ids)
+        return cls(
+            f"there is no job {named}: it was never enqueued, is deleted, or its record cannot be read: see verify",
+            ids=ids,
+        )
 
 
 class InvalidStatus(JobqError):

@@ -7,11 +7,9 @@ was wrong and what is allowed.
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterable
 from datetime import datetime
-from pathlib import Path
 from typing import Any, TypeVar
 
 from jobq.errors import ConfigError, InvalidTopic, PayloadTooLarge
@@ -48,7 +46,7 @@ def topic(value: str) -> str:
 
 def topics_or_none(value: str | Iterable[str]) -> tuple[str, ...]:
     """One topic or several, in order, each once; or none."""
-    if isinstance(value, str):
+    if isinstance(value, str | bytes | bytearray):  # bytes would be an iterable of int
         return (topic(value),)
     return tuple(dict.fromkeys(map(topic, several(value, "topics must be a str or an iterable of str"))))
 
@@ -135,16 +133,6 @@ def check_batch(size: int, limits: Limits) -> None:
     """Refuse more jobs in one call than `Limits.batch`."""
     if size > limits.batch:
         raise ValueError(f"{size} jobs in one call are more than Limits(batch={limits.batch}): use several calls")
-
-
-def path(value: str | os.PathLike[str]) -> Path:
-    """A path, made absolute."""
-    if not isinstance(value, str | os.PathLike):
-        raise TypeError(f"a path must be a str or os.PathLike, not {type(value).__name__}")
-    text = os.fspath(value)
-    if not text or "\0" in text:
-        raise ConfigError(f"a path must not be empty or hold a zero byte, as {text!r} does")
-    return Path(text).absolute()
 
 
 def flag(value: bool, what: str) -> bool:

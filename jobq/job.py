@@ -38,7 +38,7 @@ class Holder(Protocol):
     def reject(self, jobs: Job, error: str | BaseException | None = None, *, reason: CancelReason = ...) -> None: ...
     def extend(self, jobs: Job, seconds: Seconds | None = None) -> None: ...
     def exchange(self, outcomes: Iterable[tuple[Job, Outcome]]) -> Exchange[Job]: ...
-    def get(self, job_id: int) -> JobInfo: ...
+    def get(self, id: int) -> JobInfo: ...
     def _log(self, job: Job, message: str) -> None: ...
 
 
@@ -47,16 +47,19 @@ class Job:
 
     As a context manager it settles itself: leaving well is done, a raised Outcome is applied, any other Exception is
     logged and retried, and what is no Exception (KeyboardInterrupt) releases the job and goes on up.
+
+    payload: the bytes it carries. deadline: when the reservation ends, an aware datetime (UTC) by the wall clock of
+    then; `extend` moves it. settled: whether a verb of this handle, or its `with` block, has ended the reservation.
     """
 
-    __slots__ = ("__weakref__", "_pid", "_record", "_service", "deadline", "lease", "payload", "settled")
+    __slots__ = ("__weakref__", "_lease", "_pid", "_record", "_service", "deadline", "payload", "settled")
 
     def __init__(self, service: Holder, record: Record, payload: bytes, deadline: datetime, lease: int) -> None:
         self._service = service
         self._record = record
         self.payload: bytes = payload
         self.deadline: datetime = deadline
-        self.lease: int = lease
+        self._lease = lease
         self.settled: bool = False
         self._pid = os.getpid()
 

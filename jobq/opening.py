@@ -10,7 +10,7 @@ from jobq.repos import open_storage
 from jobq.service import JobService
 
 
-def open_service(
+def open(
     url: str,
     *,
     defaults: JobOptions | None = None,
@@ -20,7 +20,8 @@ def open_service(
     """Open a JobService over the storage that a URL names.
 
     url: `memory://`, `memory://NAME`, `lmdb:relative/path` or `lmdb:///absolute/path`; an lmdb URL takes
-    `?sync=full|normal|off` and `&max_size=BYTES`. defaults, topic_defaults, limits: as in JobService.
+    `?sync=full|normal|off`, `max_size=BYTES` and `topics=memory`, joined by `&`. defaults, topic_defaults, limits: as
+    in JobService.
     Raises ConfigError for a URL or setting that is not allowed, StorageError and its kin if the storage is unusable.
     """
     preparing.Defaults(defaults, topic_defaults)  # refused before anything is opened

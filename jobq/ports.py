@@ -137,6 +137,10 @@ class JobRepository(Protocol):
         """Let nobody hold these unique keys."""
         ...
 
+    def problem(self, job_id: int) -> str:
+        """Why the record that `ids` gives for a job cannot be read; "" if it can."""
+        ...
+
     def quarantined(self, after: int, n: int) -> list[Quarantined]:
         """The n records with the lowest ids above `after` that `get` or `page` set aside in a `transact`."""
         ...
@@ -275,9 +279,10 @@ class Storage(Protocol):
         ...
 
     def backup(self, path: Path) -> None:
-        """Copy all that is here, as it is at one moment, to an absolute path where nothing is; other work goes on.
+        """Copy all that is here, as it is at one moment, to an absolute path where nothing or an empty directory is.
 
-        A storage that has no such copy to make raises ConfigError and says what to do instead.
+        Other work goes on meanwhile. A storage that has no such copy to make raises ConfigError and says what to do
+        instead.
         """
         ...
 

@@ -24,6 +24,7 @@ from jobq.model.status import FINISHED_ORDERINGS, ORDERINGS_OF, CancelReason, Or
 from jobq.model.times import Seconds, duration, instant, moment
 from jobq.model.views import Difference, Exchange, JobInfo, JobLog, TopicStats, wall_deadline
 from jobq.outcomes import Done, Outcome, Reject, Release, Retry
+from jobq.paths import absolute_path
 from jobq.ports import Storage, UnitOfWork
 from jobq.settlements import meaning
 from jobq.sweeping import Sweeper
@@ -55,7 +56,7 @@ class JobService:
         topic_defaults: Mapping[str, JobOptions] | None = None,
         limits: Limits | None = None,
     ) -> None:
-        if isinstance(storage, str | os.PathLike):
+        if not hasattr(storage, "transact"):
             raise TypeError(f"JobService takes a storage, not {type(storage).__name__}: for a URL use jobq.open(url)")
         self._defaults = preparing.Defaults(defaults, topic_defaults)
         self._limits = inputs.limits(limits)
@@ -77,7 +78,7 @@ class JobService:
         self.close()
 
     def close(self) -> None:
-        """Close the service and its storage; a thread that waits in `reserve` gets ServiceClosed."""
+        """Close the service and its storage; threads that wait in any of its verbs get ServiceClosed."""
         self._closed = True
         self._storage.close()
 
@@ -218,7 +219,7 @@ class JobService:
         """
         lease = inputs.lease(seconds, "seconds")
         handles = self._handles(jobs)
-        holds = [(job.id, job.attempt, job.lease if lease is None else lease) for job in handles]
+        holds = [(job.id, job.attempt, job._lease if lease is None else lease) for job in handles]
         lost, renewed, now = self._commit(lambda draft: (*settling.extend(draft, holds), draft.now))
         deadlines = {(record.id, record.attempt): wall_deadline(record, now) for record in renewed}
         for job in handles:
@@ -270,33 +271,34 @@ class JobService:
 
     # -- looking
 
-    def status(self, job_id: int) -> Status:
+    def status(self, id: int) -> Status:
         """The status of a job. Raises JobNotFound."""
-        one = inputs.job_id(job_id)
+        one = inputs.job_id(id)
         return self._view(lambda uow: looking.record(uow, one).status)
 
-    def get(self, job_id: int) -> JobInfo:
+    def get(self, id: int) -> JobInfo:
         """All that is known of a job but its payload. Raises JobNotFound."""
-        one = inputs.job_id(job_id)
+        one = inputs.job_id(id)
         return self._view(lambda uow: looking.info(uow, one))
 
-    def payload(self, job_id: int) -> bytes:
+    def payload(self, id: int) -> bytes:
         """The payload of a job. Raises JobNotFound."""
-        one = inputs.job_id(job_id)
+        one = inputs.job_id(id)
         return self._view(lambda uow: looking.payload(uow, one))
 
-    def logs(self, job_id: int) -> JobLog:
+    def logs(self, id: int) -> JobLog:
         """The log of a job: the newest 100 lines that `job.log` or `log_status_change` added. Raises JobNotFound."""
-        one = inputs.job_id(job_id)
+        one = inputs.job_id(id)
         return self._view(lambda uow: looking.logs(uow, one))
 
-    def wait_for(self, job_id: int, timeout: Seconds | None) -> JobInfo:
+    def wait_for(self, id: int, timeout: Seconds | None) -> JobInfo:
         """The job once it is finished (Done or Canceled), for which it waits up to `timeout` seconds; None: for ever.
 
+        It looks whenever a job of the topic finishes: one that is reset before that look is missed, and waited for on.
         Raises TimeoutError if it is not finished by then; JobNotFound if it is not there, or is deleted meanwhile, as a
         job with keep_done=0 is when it is done.
         """
-        one, patience = inputs.job_id(job_id), inputs.timeout(timeout)
+        one, patience = inputs.job_id(id), inputs.timeout(timeout)
         self._check_open()
         return wait_until_finished(self._storage, one, patience, self._sweeper.sweep)
 
@@ -427,13 +429,14 @@ class JobService:
     def backup(self, path: str | os.PathLike[str]) -> None:
         """Copy the whole queue, as it is at one moment, while it runs; the copy opens as `lmdb:PATH`.
 
-        path: where nothing is, or an empty directory. Jobs keep their ids, and reservations their leases; those are
-        over where the copy is opened after a reboot or on another machine. Wherever it fails, nothing of it is left.
+        path: where nothing is, or an empty directory; a leading `~` is the home. Jobs keep their ids, and reservations
+        their leases; those are over where the copy is opened after a reboot or on another machine. Wherever it fails,
+        nothing of it is left.
         Raises ConfigError if something is at the path, or for a queue in memory; StorageError if another backup of the
         queue runs; StorageFull.
         """
         self._check_open()
-        self._storage.backup(inputs.path(path))
+        self._storage.backup(absolute_path(path))
 
     # -- pieces
 

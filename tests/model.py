@@ -97,7 +97,7 @@ class Model(Rules):
                     lost.append(handle)
                     continue
                 hold = handle.lease if seconds is None else nanos(seconds)
-                job.deadline = self.clock.steady() + hold
+                job.generation, job.deadline = self.generation, self.clock.steady() + hold
                 handle.deadline = moment(self.clock.wall() + hold)
         if lost:
             raise LeaseLost("", jobs=lost)
@@ -179,8 +179,7 @@ class Model(Rules):
     def prune(self, before: datetime | None = None, *, topic: str | None = None) -> int:
         with self._transaction():
             for name in list(self.history) if topic is None else [named(topic)]:
-                while self._turn_due(name, 1_000):
-                    pass
+                self._turn_due(name, 2 * len(self.jobs_by_id))
             gone = [
                 job.id
                 for job in self.jobs_by_id.values()
@@ -213,11 +212,11 @@ class Model(Rules):
         if job_id not in self.jobs_by_id:
             raise JobNotFound("", ids=[job_id])
         job = self.jobs_by_id[job_id]
-        seen = {name: value for name, value in vars(job).items() if name not in ("payload", "log")}
+        seen = {name: value for name, value in vars(job).items() if name not in ("payload", "log", "generation")}
         for name in ("created_at", "run_at", "reserved_at", "finished_at"):
             seen[name] = moment(seen[name])
         if job.deadline is not None:
-            seen["deadline"] = moment(self.clock.wall() + job.deadline - self.clock.steady())
+            seen["deadline"] = moment(self.clock.wall() + self.lease_left(job))
         return seen
 
     def status(self, job_id: int) -> Status:
@@ -226,6 +225,12 @@ class Model(Rules):
     def payload(self, job_id: int) -> bytes:
         self.get(job_id)
         return self.jobs_by_id[job_id].payload
+
+    def wait_for(self, job_id: int, timeout: Any) -> dict[str, Any]:
+        seen = self.get(job_id)
+        if seen["status"] not in FINISHED:
+            raise TimeoutError
+        return seen
 
     def logs(self, job_id: int) -> dict[str, Any]:
         self.get(job_id)
@@ -264,12 +269,12 @@ class Model(Rules):
         }
 
     def next_due(self, topics: Iterable[str]) -> datetime | None:
-        wall, steady = self.clock.wall(), self.clock.steady()
+        wall = self.clock.wall()
         times = []
         for job in self.jobs_by_id.values():
             if job.topic in topics and not self.history[job.topic].paused and job.status not in FINISHED:
-                lease_left = 0 if job.deadline is None else job.deadline - steady
-                times.append({"ready": wall, "delayed": job.run_at, "reserved": wall + lease_left}[job.status])
+                over_at = wall + self.lease_left(job)
+                times.append({"ready": wall, "delayed": job.run_at, "reserved": over_at}[job.status])
         return moment(max(wall, min(times))) if times else None
 
 

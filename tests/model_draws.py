@@ -25,6 +25,7 @@ names = st.sampled_from(["a", "a", "a", "b:1", "b:1", "default", ""])
 several_names = st.lists(names, min_size=1, max_size=3)
 delays = st.sampled_from([0, 1, 2.3, 10, 100])
 leases = st.sampled_from([None, None, 0.001, 1, 2.3, 60])
+lingers = st.sampled_from([0, 0, 0.001, 5])
 run_ats = st.sampled_from([-10, 0, 1, 30])
 picks = st.integers(0, 40)
 """Which of what there is then, counted round."""

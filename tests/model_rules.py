@@ -49,6 +49,7 @@ class Rules:
         self.jobs_by_id: dict[int, ModelJob] = {}
         self.history: dict[str, ModelTopic] = {}
         self.next_id = 1
+        self.generation = 0
         self._before: list[ModelJob] = []
 
     @contextmanager
@@ -145,7 +146,7 @@ class Rules:
         hold = nanos(job.options.lease if lease is None else lease)
         job.attempt += 1
         self._become(job, Status.RESERVED, f"attempt {job.attempt}")
-        job.reserved_at, job.deadline = wall, steady + hold
+        job.reserved_at, job.generation, job.deadline = wall, self.generation, steady + hold
         topic = self._topic(job.topic)
         topic.totals["reserved"] += 1
         topic.wait += max(0, wall - job.run_at)
@@ -154,7 +155,7 @@ class Rules:
         return ModelHandle(self, job, hold, moment(wall + hold))
 
     def _turn_due(self, topic: str, bound: int) -> int:
-        over = [j for j in self._sorted(self._before, topic, "reserved") if (j.deadline or 0) <= self.clock.steady()]
+        over = [j for j in self._sorted(self._before, topic, "reserved") if self.lease_left(j) <= 0]
         over = over[: bound // 2]
         come = [j for j in self._sorted(self._before, topic, "delayed") if j.run_at <= self.clock.wall()]
         come = come[: bound - len(over)]
@@ -163,6 +164,10 @@ class Rules:
             if job == old:
                 self._turn(job)
         return len(over) + len(come)
+
+    def lease_left(self, job: ModelJob) -> int:
+        """Nanoseconds; none of a lease from before the steady clock began anew."""
+        return (job.deadline or 0) - self.clock.steady() if job.generation == self.generation else 0
 
     def _turn(self, job: ModelJob) -> None:
         if job.status is Status.DELAYED:

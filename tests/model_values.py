@@ -62,7 +62,7 @@ def said(error: Any) -> str | None:
 
 @dataclass
 class ModelJob:
-    """A job; times in nanoseconds, the deadline by the steady clock."""
+    """A job; times in nanoseconds, the deadline by the steady clock of a generation."""
 
     id: int
     topic: str
@@ -75,6 +75,7 @@ class ModelJob:
     status: Status = Status.READY
     run_at: int = 0
     reserved_at: int | None = None
+    generation: int = 0
     deadline: int | None = None
     finished_at: int | None = None
     attempt: int = 0
@@ -105,7 +106,7 @@ class ModelJob:
             return (self.run_at, self.id)
         if self.status is Status.RESERVED:
             assert self.deadline is not None
-            return (self.deadline, self.id)
+            return (self.generation, self.deadline, self.id)
         assert self.finished_at is not None
         return (self.finished_at + self.keep(), self.id)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -10,8 +11,9 @@ from itertools import count, cycle
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jobq import Exchange, Job, JobInfo, JobLog, JobqError, TopicStats
+from jobq import Exchange, Job, JobInfo, JobLog, JobqError, JobService, TopicStats
 from jobq.repos import LmdbStorage, MemoryStorage, Storage
+from jobq.testing.invariants import dump
 from tests.clocks import ManualClock
 from tests.model_values import ModelHandle
 
@@ -48,6 +50,21 @@ class LmdbHome:
     def open(self) -> Storage:
         return LmdbStorage(self._path / "jobs", sync="off", topics=next(self._topics), clock=self._clock)
 
+    def reboot(self) -> None:
+        """Make it a directory that was closed before the machine was booted."""
+        path = self._path / "jobs" / "jobq.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"boot_id": "an earlier boot"}))
+
+    def dump_of_backup(self, service: JobService) -> dict[str, Any]:
+        """All that a backup holds, opened as the queue that it is."""
+        with tempfile.TemporaryDirectory(prefix="jobq-model-") as folder:
+            service.backup(Path(folder) / "copy")
+            storage = LmdbStorage(Path(folder) / "copy", clock=self._clock)
+            try:
+                return dump(storage)
+            finally:
+                storage.close()
+
     def close(self) -> None:
         shutil.rmtree(self._path)
 
@@ -78,7 +95,7 @@ def plain(value: Any) -> Any:
     return list(map(plain, value)) if isinstance(value, list) else value
 
 
-def said(error: JobqError) -> Any:
+def said(error: JobqError | TimeoutError) -> Any:
     """What a program can tell from an error, its message aside."""
     return type(error), {name: plain(value) for name, value in vars(error).items()}
 
@@ -87,5 +104,5 @@ def attempt(call: Callable[[], Any]) -> tuple[Any, Any]:
     """What a call returned, and what can be told of the error that it raised."""
     try:
         return call(), None
-    except JobqError as error:
+    except (JobqError, TimeoutError) as error:
         return None, said(error)

@@ -151,6 +151,71 @@ svc.close()
 print("closed")
 """
 
+VERBS_WITHIN_VERBS = """
+# As another thread commits all the time, a handler calls verbs in the middle of views and verbs of the main thread.
+stop = threading.Event()
+
+def work():
+    while not stop.is_set():
+        svc.enqueue("busy")
+
+writer = threading.Thread(target=work)
+writer.start()
+seen = {"ok": 0, "refused": 0}
+
+def tell(*_):
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    try:
+        svc.enqueue("from-handler")
+        svc.stats("busy")
+        seen["ok"] += 1
+    except jobq.StorageError as refusal:
+        assert "within another one of the same thread" in str(refusal), refusal
+        seen["refused"] += 1
+    signal.setitimer(signal.ITIMER_REAL, 0.001)
+
+signal.signal(signal.SIGALRM, tell)
+signal.setitimer(signal.ITIMER_REAL, 0.001)
+while seen["refused"] < 10 or seen["ok"] < 10:
+    svc.stats("busy")
+    svc.find("ready", topic="busy", limit=5)
+    svc.enqueue("t")
+signal.setitimer(signal.ITIMER_REAL, 0)
+stop.set()
+writer.join(30)
+check_invariants(svc._storage)
+svc.close()
+print("closed")
+"""
+
+INTERRUPTED_CLOSE = """
+# Ctrl-C as close waits for a view of another thread: closing again goes on, and the directory can be opened anew.
+begun, go_on = threading.Event(), threading.Event()
+
+def slow(uow):
+    begun.set()
+    go_on.wait(30)
+
+svc.enqueue("t")
+viewer = threading.Thread(target=svc._storage.view, args=(slow,))
+viewer.start()
+begun.wait(30)
+threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
+threading.Timer(0.3, go_on.set).start()
+try:
+    svc.close()
+    go_on.wait(30)  # as a storage in memory does not wait for views
+except KeyboardInterrupt:
+    pass
+go_on.set()
+viewer.join(30)
+svc.close()
+for _ in range(2):
+    with jobq.open(sys.argv[1]) as again:
+        assert again.topics() == ([] if "memory://" in sys.argv[1] else ["t"])
+print("closed")
+"""
+
 COLLECTED_GENERATORS = """
 class Consumer:
     def __init__(self):
@@ -204,25 +269,30 @@ print("closed")
 """
 
 
+SCRIPTS = {
+    "ctrl-c": CTRL_C,
+    "reserve": RESERVE,
+    "close-in-handler": CLOSE_IN_A_HANDLER,
+    "enqueue-in-handler": ENQUEUE_IN_A_HANDLER,
+    "verbs-within-verbs": VERBS_WITHIN_VERBS,
+    "interrupted-close": INTERRUPTED_CLOSE,
+    "collector": COLLECTED_GENERATORS,
+    "fork-in-block": FORK_IN_A_BLOCK,
+    "close-in-child": CLOSE_IN_A_CHILD,
+}
+
+
 @pytest.mark.parametrize("kind", ["memory", "lmdb", "volatile"])
-@pytest.mark.parametrize(
-    "script",
-    [
-        CTRL_C,
-        RESERVE,
-        CLOSE_IN_A_HANDLER,
-        ENQUEUE_IN_A_HANDLER,
-        COLLECTED_GENERATORS,
-        FORK_IN_A_BLOCK,
-        CLOSE_IN_A_CHILD,
-    ],
-    ids=["ctrl-c", "reserve", "close-in-handler", "enqueue-in-handler", "collector", "fork-in-block", "close-in-child"],
-)
-def test_an_interruption(tmp_path: Path, kind: str, script: str) -> None:
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_an_interruption(tmp_path: Path, kind: str, name: str) -> None:
     url = "memory://" if kind == "memory" else f"lmdb://{tmp_path}/jobs?sync=off"
     url += "&topics=memory" * (kind == "volatile")
     done = subprocess.run(
-        [sys.executable, "-c", PRELUDE + script, url], cwd=ROOT, capture_output=True, text=True, timeout=2 * PATIENCE
+        [sys.executable, "-c", PRELUDE + SCRIPTS[name], url],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=2 * PATIENCE,
     )
     assert (done.stdout, done.returncode, done.stderr) == ("closed\n", 0, "")
 

@@ -1,4 +1,4 @@
-"""What others learned the hard way, each as a regression test that names the lesson (docs/design.md)."""
+"""What others learned the hard way, each as a regression test that names the lesson."""
 
 from __future__ import annotations
 

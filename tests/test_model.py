@@ -27,7 +27,7 @@ from jobq import (
     ServiceClosed,
     Status,
 )
-from jobq.testing.invariants import check_invariants
+from jobq.testing.invariants import check_invariants, dump
 from tests.clocks import ManualClock
 from tests.model import Model
 from tests.model_draws import (
@@ -36,6 +36,7 @@ from tests.model_draws import (
     DrawnOutcome,
     batches,
     leases,
+    lingers,
     messages,
     names,
     new_jobs,
@@ -83,16 +84,17 @@ class QueueMachine(RuleBasedStateMachine):
             "limits": Limits(depth=depth, done=done),
         }
         self.model = Model(self.clock, **self.arguments)
-        self.homes: list[MemoryHome | LmdbHome] = [
-            MemoryHome(self.clock),
-            LmdbHome(self.clock, "lmdb"),
-            LmdbHome(self.clock, "memory", "memory", "lmdb"),
-        ]
+        self.durable = [LmdbHome(self.clock, "lmdb"), LmdbHome(self.clock, "memory", "memory", "lmdb")]
+        self.homes: list[MemoryHome | LmdbHome] = [*self.durable, *self.others()]
         self.held: list[Held] = []
         self.steps = 0
         self.open()
         if has_past:
             self.live_through_a_past()
+
+    def others(self) -> list[MemoryHome]:
+        """The storages whose jobs end with the process."""
+        return [MemoryHome(self.clock)]
 
     def live_through_a_past(self) -> None:
         """Begin with jobs in several statuses, one of them with a unique key that another took after it."""
@@ -170,9 +172,18 @@ class QueueMachine(RuleBasedStateMachine):
 
     # -- consuming
 
-    @rule(topics=several_names, n=st.integers(1, 3), lease=leases)
-    def reserve(self, topics: list[str], n: int, lease: Any) -> None:
-        self.hold(*self.both("reserve", topics, n, lease=lease))
+    @rule(topics=several_names, n=st.integers(1, 3), lease=leases, linger=lingers)
+    def reserve(self, topics: list[str], n: int, lease: Any, linger: float = 0) -> None:
+        """Without waiting: it lingers only where that ends at once, as the model's batch is empty or full."""
+        sizes: list[int] = []
+
+        def reserve(svc: Any, target: int) -> list[Any]:
+            how = {"linger": linger} if target >= 0 and sizes[0] in (0, n) else {}
+            jobs: list[Any] = svc.reserve(topics, n, lease=lease, **how)
+            sizes.append(len(jobs))
+            return jobs
+
+        self.hold(*self.alike(reserve))
 
     @rule(topics=several_names, n=st.integers(1, 3), seconds=st.sampled_from([1, 5, 70, 400]))
     def wait_and_reserve(self, topics: list[str], n: int, seconds: float) -> None:
@@ -248,15 +259,22 @@ class QueueMachine(RuleBasedStateMachine):
         topics=st.lists(names, max_size=2),
         n=st.integers(1, 3),
         lease=leases,
+        linger=lingers,
     )
-    def exchange(self, settled: list[Any], batch: list[Drawn], topics: list[str], n: int, lease: Any) -> None:
+    def exchange(
+        self, settled: list[Any], batch: list[Drawn], topics: list[str], n: int, lease: Any, linger: float
+    ) -> None:
         held = self.some_held([pick for pick, _ in settled]) if self.held else []
         drawn = [self.outcome(outcome) for _, outcome in settled]
         how = {"enqueue": self.news(batch), "topics": tuple(topics), "n": n, "lease": lease}
+        sizes: list[int] = []
 
         def exchange(svc: Any, target: int) -> Any:
             pairs = [(one.of(target), outcome) for one, outcome in zip(held, drawn, strict=False)]
-            return svc.exchange(pairs, **how)
+            lingers_not = target < 0 or (sizes and sizes[0] not in (0, n))
+            result = svc.exchange(pairs, **how, **({} if target < 0 else {"linger": 0 if lingers_not else linger}))
+            sizes.append(len(result.jobs))
+            return result
 
         expected, results = self.alike(exchange)
         if expected is not None:
@@ -293,6 +311,17 @@ class QueueMachine(RuleBasedStateMachine):
     def look_at_one(self, pick: int) -> None:
         for verb in ("get", "status", "payload", "logs"):
             self.both(verb, self.some_ids(pick))
+
+    @rule(pick=picks)
+    def wait_for(self, pick: int) -> None:
+        self.both("wait_for", self.some_ids(pick, Status.DONE, Status.CANCELED), 0)
+
+    @precondition(lambda self: self.steps % 6 == 5)
+    @rule()
+    def backup(self) -> None:
+        """A backup holds what its source does, whichever keeps its places in memory."""
+        for home, service, storage in zip(self.durable, self.services, self.storages, strict=False):
+            assert home.dump_of_backup(service) == dump(storage)
 
     @rule(repair=st.booleans())
     def verify(self, repair: bool) -> None:
@@ -368,7 +397,29 @@ class QueueMachine(RuleBasedStateMachine):
 
 
 TestQueue = QueueMachine.TestCase
-TestQueue.settings = settings(max_examples=max(120, settings().max_examples))
+TestQueue.settings = settings(max_examples=max(60, settings().max_examples))
+
+
+class RebootedMachine(QueueMachine):
+    """A machine that is booted now and then: leases from before are over. Queues in memory do not live through that."""
+
+    def others(self) -> list[MemoryHome]:
+        return []
+
+    @rule(seconds=st.sampled_from([0, 1, 5_000]))
+    def reboot(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+        for service in self.services:
+            service.close()
+        for home in self.durable:
+            home.reboot()
+        self.clock.reboot()
+        self.model.generation += 1
+        self.open()
+
+
+TestRebootedQueue = RebootedMachine.TestCase
+TestRebootedQueue.settings = settings(max_examples=max(10, settings().max_examples // 4))
 
 
 @pytest.mark.parametrize("done", [100_000, 20])

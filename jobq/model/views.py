@@ -84,12 +84,20 @@ class LogLine:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class JobLog(Sequence[LogLine]):
-    """The newest lines of the log of a job, the oldest of them first; `dropped` older ones are not kept."""
+    """The newest lines of the log of a job, the oldest of them first; `dropped` older ones are not kept.
+
+    It equals a list or tuple of the same lines, and a JobLog that also dropped as many.
+    """
 
     lines: tuple[LogLine, ...] = ()
     dropped: int = 0
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, JobLog):
+            return (self.lines, self.dropped) == (other.lines, other.dropped)
+        return self.lines == tuple(other) if isinstance(other, list | tuple) else NotImplemented
 
     def __len__(self) -> int:
         return len(self.lines)

@@ -21,7 +21,7 @@ def open_storage(url: str) -> MemoryStorage | LmdbStorage:
 
     url: `memory://` (private), `memory://NAME` (shared in the process), `lmdb:relative/path` or
     `lmdb:///absolute/path`, the latter two with `?sync=full|normal|off`, `max_size=BYTES` and `topics=memory` if
-    wanted.
+    wanted. A relative path that begins with `~` is one in the home: `lmdb:~/jobs`.
     Raises ConfigError for anything else, and what the storage raises.
     """
     if not isinstance(url, str):

@@ -80,8 +80,8 @@ class ManualClock:
         try:
             if not event.wait(self._patience):
                 raise AssertionError(
-                    f"a thread waits for {timeout:g} seconds of a ManualClock, which nobody advanced for "
-                    f"{self._patience:g} real ones: advance it from another thread, or give this call timeout=0"
+                    f"a thread waits on a ManualClock, which nobody advanced for "
+                    f"{self._patience:g} real seconds: advance it from another thread, or give this call timeout=0"
                 )
         finally:
             with self._lock:

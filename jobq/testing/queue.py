@@ -13,7 +13,8 @@ from jobq.testing.clock import ManualClock
 class QueueForTests(JobService):
     """A JobService over memory that nobody else shares, whose time is `clock` and passes when a test says so.
 
-    defaults, topic_defaults, limits: as in JobService. clock: a new ManualClock unless given.
+    defaults, topic_defaults, limits: as in JobService. clock: a new ManualClock unless given, which has patience for 5
+    seconds.
     """
 
     clock: ManualClock
@@ -27,6 +28,6 @@ class QueueForTests(JobService):
         limits: Limits | None = None,
         clock: ManualClock | None = None,
     ) -> None:
-        self.clock = clock or ManualClock()
+        self.clock = clock or ManualClock(patience=5)
         storage = MemoryStorage(clock=self.clock)
         super().__init__(storage, defaults=defaults, topic_defaults=topic_defaults, limits=limits)

@@ -96,7 +96,7 @@ def places(uow: UnitOfWork, topic: str, ordering: Ordering, after: Place | None,
 
 def _stray(uow: UnitOfWork, place: Place, job: Record | None, home: Place | None) -> Finding:
     if job is None and _is_there(uow, place.id):
-        return _unreadable(place.id, place.topic)
+        return _unreadable(uow, place.id, place.topic)
     status = place.ordering.name.lower()
     where = f"{status} in topic {place.topic!r}"
     if job is None:
@@ -121,8 +121,8 @@ def _is_there(uow: UnitOfWork, job_id: int) -> bool:
     return uow.jobs.ids(job_id - 1, 1) == [job_id]
 
 
-def _unreadable(job_id: int, topic: str | None) -> Finding:
-    message = f"the record of job {job_id} cannot be read: repairing sets it aside"
+def _unreadable(uow: UnitOfWork, job_id: int, topic: str | None) -> Finding:
+    message = f"{uow.jobs.problem(job_id)}; repairing sets it aside"
     return Finding("unreadable", topic, job_id, message, ("unreadable", job_id))
 
 
@@ -138,7 +138,7 @@ def jobs(uow: UnitOfWork, after: int, *, mend: bool) -> Checked:
     ids = uow.jobs.ids(after, PAGE)
     found = uow.jobs.get(ids)
     records = [job for job in found if job is not None]
-    findings = [_unreadable(job_id, None) for job_id, job in zip(ids, found, strict=True) if job is None]
+    findings = [_unreadable(uow, job_id, None) for job_id, job in zip(ids, found, strict=True) if job is None]
     findings += _missing_places(uow, records, mend=mend)
     findings += _missing_keys(uow, records, mend=mend)
     return Checked(findings, len(ids), ids[-1] if len(ids) == PAGE else None)

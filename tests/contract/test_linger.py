@@ -176,7 +176,7 @@ def test_each_job_has_its_lease_from_its_reservation(svc: JobService, lingering:
         ("first", 10),
         ("second", 10.5),
     ]
-    assert (first.lease, second.lease) == (10 * 10**9, 10 * 10**9)
+    assert (first._lease, second._lease) == (10 * 10**9, 10 * 10**9)
     svc.done([first, second])
 
 

@@ -561,3 +561,17 @@ def test_a_log_that_is_empty_is_so_in_every_storage(open_storage: OpenStorage) -
     given(JobService(storage))
     assert storage.view(lambda uow: (uow.jobs.logs(1).dropped, list(uow.jobs.logs(1).entries))) == (0, [])
     assert Log() == (0, ())
+
+
+def test_a_log_equals_a_list_or_tuple_of_its_lines(svc: JobService, clock: ManualClock) -> None:
+    job = given(svc)
+    assert svc.logs(job.id) == []
+    job.log("one")
+    line = LogLine(clock.now(), "one")
+    assert svc.logs(job.id) == [line] == svc.logs(job.id)
+    assert svc.logs(job.id) == (line,) == svc.logs(job.id)
+    assert svc.logs(job.id) == JobLog((line,))
+    assert svc.logs(job.id) != JobLog((line,), 1)
+    assert svc.logs(job.id) not in ([], [line, line], "one", None)
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(svc.logs(job.id))

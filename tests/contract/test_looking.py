@@ -303,3 +303,10 @@ def test_services_and_handles_refuse_pickling(svc: JobService) -> None:
         pickle.dumps(svc)
     with pytest.raises(TypeError, match="reserve it in the process that works on it"):
         pickle.dumps(job)
+
+
+def test_the_id_may_be_named(svc: JobService) -> None:
+    id = svc.enqueue("t", payload=b"p")
+    svc.cancel(id)
+    assert (svc.get(id=id), svc.status(id=id)) == (svc.wait_for(id=id, timeout=0), Status.CANCELED)
+    assert (svc.payload(id=id), list(svc.logs(id=id))) == (b"p", [])

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -202,34 +203,31 @@ def test_ctrl_c_in_the_leader_goes_to_its_thread_alone(bus: Bus) -> None:
 
 def test_ctrl_c_in_a_leader_that_runs_the_work_of_others_undoes_it_and_they_try_again(bus: Bus) -> None:
     runs = []
+    begun = threading.Event()
 
-    def body(uow: UnitOfWork) -> str:
+    def leading(uow: UnitOfWork) -> None:
+        uow.topics.pause("mine", True)
+        begun.set()
+        until(lambda: len(bus.group._queue) == 2)
+
+    def struck(uow: UnitOfWork) -> str:
         runs.append(threading.current_thread() is threading.main_thread())
         if runs[-1]:
             signal.raise_signal(signal.SIGINT)
         uow.topics.pause("t", True)
         return "done in the end"
 
-    bus.hold()
-    bus.seat(bus.svc.enqueue, "u")
-    other = bus.seat(bus.storage.transact, body)
+    def others() -> tuple[int, str]:
+        assert begun.wait(PATIENCE)
+        calls = bus.seat(bus.svc.enqueue, "u"), bus.seat(bus.storage.transact, struck)
+        return calls[0].result(PATIENCE), calls[1].result(PATIENCE)
 
-    def release() -> None:
-        until(lambda: len(bus.group._queue) == 3)
-        bus._go_on.set()
-
-    released = bus.pool.submit(release)
-    with_interrupt = 0
-    try:
-        bus.svc.enqueue("mine")
-    except KeyboardInterrupt:
-        with_interrupt = 1
-    released.result(PATIENCE)
-    assert other.result(PATIENCE) == "done in the end"
-    assert runs in ([True, False], [False])  # which thread leads is not ours to say
-    assert with_interrupt == (runs[0] is True)
-    assert len(bus.svc.find("ready", topic="mine")) == 1 - with_interrupt
-    assert bus.svc.stats("t").paused
+    outcomes = bus.pool.submit(others)
+    with pytest.raises(KeyboardInterrupt):
+        bus.storage.transact(leading)
+    assert outcomes.result(PATIENCE) == (1, "done in the end")
+    assert runs == [True, False]
+    assert bus.svc.topics() == ["t", "u"]
 
 
 def test_ctrl_c_in_a_follower_that_was_not_begun_withdraws_it(bus: Bus) -> None:
@@ -314,6 +312,106 @@ def test_closing_under_a_queue_refuses_who_had_not_begun(bus: Bus) -> None:
     bus.storage = LmdbStorage(bus.storage._path)
     bus.svc = JobService(bus.storage)
     assert bus.svc.stats("t").enqueued == outcomes.count(type(None))
+
+
+@contextmanager
+def busy_threads(bus: Bus, n: int) -> Iterator[None]:
+    """Threads that commit all the time, so that the turn to lead is hardly ever free."""
+    stop = threading.Event()
+
+    def commit() -> None:
+        while not stop.is_set():
+            bus.svc.enqueue("busy", keep_done=0)
+
+    calls = [bus.pool.submit(commit) for _ in range(n)]
+    try:
+        yield
+    finally:
+        stop.set()
+        for call in calls:
+            call.result(PATIENCE)
+
+
+@pytest.mark.parametrize("fault", ["error while applying", "leader ends"])
+def test_who_has_to_try_again_is_not_starved_by_busy_threads(bus: Bus, fault: str) -> None:
+    def bad(uow: UnitOfWork) -> None:
+        uow.topics.pause(TOO_LONG, True)
+
+    def ends(uow: UnitOfWork) -> None:
+        begun.set()
+        until(lambda: len(bus.group._queue) >= 5)
+        raise SystemExit
+
+    begun = threading.Event()
+    if fault == "error while applying":
+        bus.hold()
+        calls = [bus.seat(bus.svc.enqueue, "t") for _ in range(5)]
+        failing = bus.seat(bus.storage.transact, bad)
+        with busy_threads(bus, 3):
+            bus.go()
+            assert sorted(call.result(PATIENCE) for call in calls)
+            assert isinstance(failing.exception(PATIENCE), StorageError)
+    else:
+        leader = bus.pool.submit(bus.storage.transact, ends)
+        assert begun.wait(PATIENCE)
+        calls = [bus.pool.submit(bus.svc.enqueue, "t") for _ in range(5)]
+        with busy_threads(bus, 3):
+            assert isinstance(leader.exception(PATIENCE), SystemExit)
+            assert sorted(call.result(PATIENCE) for call in calls)
+    assert bus.svc.stats("t").enqueued == 5
+
+
+def test_no_work_is_done_twice_however_threads_take_turns(bus: Bus) -> None:
+    """A thread switch at any point: also between two looks at what became of a transaction."""
+    calls, threads, each = 0, 8, 150
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(0.00001)
+    try:
+        running = [bus.pool.submit(lambda: [bus.svc.enqueue("t") for _ in range(each)]) for _ in range(threads)]
+        ids = [id for call in running for id in call.result(2 * PATIENCE)]
+    finally:
+        sys.setswitchinterval(interval)
+    calls = threads * each
+    assert (len(set(ids)), bus.svc.stats("t").enqueued, bus.svc.stats("t").now[Status.READY]) == (calls, calls, calls)
+
+
+def test_a_second_ctrl_c_in_a_follower_changes_nothing(bus: Bus) -> None:
+    """It waits for the outcome of its transaction, which is there in a moment, and gives back what it reserved."""
+    bus.svc.enqueue("t")
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(uow: UnitOfWork) -> None:
+        begun.set()
+        assert go_on.wait(PATIENCE)
+
+    struck: list[int] = []
+
+    def strike(*_: object) -> None:
+        struck.append(1)
+        raise KeyboardInterrupt
+
+    def drive() -> None:
+        until(lambda: len(bus.group._queue) == 1)
+        slow_calls = [bus.seat(bus.storage.transact, slow)]
+        bus._go_on.set()
+        assert begun.wait(PATIENCE)
+        for n in (1, 2):
+            os.kill(os.getpid(), signal.SIGUSR1)
+            until(lambda n=n: len(struck) == n)  # type: ignore[misc]
+        go_on.set()
+        for call in slow_calls:
+            call.result(PATIENCE)
+
+    before = signal.signal(signal.SIGUSR1, strike)
+    try:
+        bus.hold()
+        driver = bus.pool.submit(drive)
+        with pytest.raises(KeyboardInterrupt):
+            bus.svc.reserve("t")
+        driver.result(PATIENCE)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert bus.svc.stats("t").now[Status.READY] == 1
 
 
 def test_threads_in_a_hurry_lose_and_double_nothing(bus: Bus) -> None:

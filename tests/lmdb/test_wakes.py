@@ -12,12 +12,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 import jobq
-from jobq import Job, JobService, NewJob
+from jobq import Job, JobService, NewJob, ServiceClosed
 from jobq.repos.lmdb import LmdbStorage
 from jobq.repos.lmdb.board import SLOTS, Board
 from tests.clocks import PATIENCE, ManualClock
@@ -366,3 +367,45 @@ def test_a_closed_service_keeps_no_file_open(directory: Path, clock: ManualClock
         assert len(os.listdir("/proc/self/fd")) == before
     finally:
         gc.enable()
+
+
+def test_who_waits_is_never_hidden_as_others_begin_and_end_to_wait(tmp_path: Path) -> None:
+    board = Board(tmp_path / "board")
+    slot = board.claim("0" * 16)
+    assert slot is not None
+    board.show(slot, ["t"])
+    stop = threading.Event()
+
+    def change() -> None:
+        while not stop.is_set():
+            board.show(slot, ["t", "u"])
+            board.show(slot, ["t"])
+
+    thread = threading.Thread(target=change)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(0.00001)
+    thread.start()
+    try:
+        assert all(board.waiting("t", None) == [slot] for _ in range(20_000))
+    finally:
+        stop.set()
+        thread.join(PATIENCE)
+        sys.setswitchinterval(interval)
+        board.close()
+
+
+def test_closing_as_a_first_wait_begins_leaves_nothing_open(directory: Path) -> None:
+    for _ in range(30):
+        svc = JobService(LmdbStorage(directory, sync="off"))
+        waiter = threading.Thread(target=reserve_until_closed, args=(svc,))
+        waiter.start()
+        svc.close()
+        waiter.join(PATIENCE)
+        assert not waiter.is_alive()
+    LmdbStorage(directory, topics="memory").close()  # which nobody else has open
+    assert sockets(directory) == []
+
+
+def reserve_until_closed(svc: JobService) -> None:
+    with suppress(ServiceClosed):
+        svc.reserve("t", timeout=60)

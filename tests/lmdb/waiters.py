@@ -1,7 +1,7 @@
 """A process that waits for jobs by a clock that stands still: only another process's call can wake it.
 
-`python -m tests.lmdb.waiters DIRECTORY` reads commands (`reserve TOPIC`, `wait_for ID`, `advance SECONDS`, `fork 0`), each
-for a thread of its own, and writes `asleep` whenever a wait begins, and what each command brought.
+`python -m tests.lmdb.waiters DIRECTORY` reads commands (`reserve TOPIC`, `wait_for ID`, `advance SECONDS`,
+`fork 0`), each for a thread of its own, and writes `asleep` whenever a wait begins, and what each command brought.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ import fcntl
 import mmap
 import os
 import struct
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,6 +41,7 @@ class Board:
     """The board of a directory, as this process sees it. Raises OSError where the filesystem does not allow it."""
 
     def __init__(self, path: Path) -> None:
+        self._lock = threading.RLock()
         self._fd = open_private(path, os.O_RDWR)
         try:
             with self._locked():
@@ -58,14 +60,14 @@ class Board:
             for number in range(SLOTS):
                 if self._name(number) == _FREE:
                     self._write(number, name.encode())
-                    _WORD.pack_into(self._map, 0, max(number + 1, self._used()))
+                    self._put(0, max(number + 1, self._used()))
                     return Slot(number, name)
         return None
 
     def give_up(self, slot: Slot) -> None:
         """Free a slot, unless it is another's by now."""
         with self._locked():
-            if self._name(slot.number) == slot.name.encode():
+            if slot.number < SLOTS and self._name(slot.number) == slot.name.encode():
                 self._write(slot.number, _FREE)
 
     def show(self, slot: Slot, channels: Iterable[str]) -> None:
@@ -73,7 +75,7 @@ class Board:
         mask = 0
         for channel in channels:
             mask |= _bit(channel)
-        _WORD.pack_into(self._map, _MASKS + slot.number * _WORD.size, mask)
+        self._put(_MASKS + slot.number * _WORD.size, mask)
 
     def is_quiet(self) -> bool:
         """Whether no process waits for anything."""
@@ -100,11 +102,18 @@ class Board:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        fcntl.flock(self._fd, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            fcntl.flock(self._fd, fcntl.LOCK_UN)
+        if self._fd < 0:
+            raise OSError("the board is closed")
+        with self._lock:  # flock keeps out other processes, and this the other threads
+            fcntl.flock(self._fd, fcntl.LOCK_EX)
+            try:
+                yield
+            finally:
+                fcntl.flock(self._fd, fcntl.LOCK_UN)
+
+    def _put(self, at: int, word: int) -> None:
+        # In one piece: `pack_into` writes zeros first, and whoever looks then sees nobody.
+        self._map[at : at + _WORD.size] = _WORD.pack(word)
 
     def _used(self) -> int:
         return min(SLOTS, self._map[0] | self._map[1] << 8)
@@ -117,7 +126,7 @@ class Board:
         return self._map[at : at + _NAME_BYTES]
 
     def _write(self, number: int, name: bytes) -> None:
-        _WORD.pack_into(self._map, _MASKS + number * _WORD.size, 0)
+        self._put(_MASKS + number * _WORD.size, 0)
         at = _NAMES + number * _NAME_BYTES
         self._map[at : at + _NAME_BYTES] = name
 

@@ -7,7 +7,6 @@ anew from them in the end. What makes the directory one that can be opened, `job
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,14 +16,14 @@ import lmdb
 
 from jobq import codec, lifecycle
 from jobq.errors import ConfigError, StorageFull
+from jobq.model.records import Record
 from jobq.repos.lmdb import directory, logs
 from jobq.repos.lmdb.databases import NAMES, Databases, open_databases
 from jobq.repos.lmdb.failures import system_error, translating
 from jobq.repos.lmdb.guarding import open_private
-from jobq.repos.lmdb.places import LmdbPlaces
 from jobq.repos.lmdb.policies import Policies
 from jobq.repos.lmdb.properties import SMALLEST, Properties, write_properties
-from jobq.repos.lmdb.rebuilding import Counts, records_behind, recount
+from jobq.repos.lmdb.rebuilding import places_in_lmdb
 from jobq.repos.lmdb.room import SMALLEST_RESERVE
 
 Row = tuple[bytes, bytes]
@@ -64,6 +63,9 @@ def target(path: Path) -> Iterator[None]:
 
     Raises ConfigError if something is there, or if a queue may not be there; StorageError, StorageFull.
     """
+    for above in path.parents:
+        if above.exists() and not above.is_dir():
+            raise ConfigError(f"{above} is a file, and {path} would be in it: back up to a folder")
     made = [folder for folder in (path, *path.parents) if not folder.exists()]
     with suppress(FileNotFoundError, NotADirectoryError):
         if found := sorted(os.listdir(path)):
@@ -147,14 +149,8 @@ class Copy:
 
     def complete(self, properties: Properties) -> None:
         """Build what follows from the jobs, and make a queue's directory of it, safe from a power loss."""
-        counted: Counts = Counter()
         with translating(self._path):
-            policies = Policies(self._dbs.policies)
-            last = self._build(policies, 0, counted)
-            while last:
-                last = self._build(policies, last, counted)
-            with self._env.begin(write=True) as txn:
-                recount(txn, self._dbs, counted)
+            places_in_lmdb(self._env, self._dbs, Policies(self._dbs.policies), self._take_keys)
             self._env.sync(True)
             self._env.close()
         try:
@@ -163,19 +159,11 @@ class Copy:
             raise system_error(problem, f"{self._path} cannot be written") from problem
         write_properties(self._path, properties, is_durable=True)
 
-    def _build(self, policies: Policies, after: int, counted: Counts) -> int:
-        """Build the places and unique keys of the next jobs; returns the id to go on behind, 0 at the end."""
+    def _take_keys(self, txn: lmdb.Transaction[bytes], records: Sequence[Record]) -> None:
         self._check_disk(0)
-        with self._env.begin(write=True) as txn:
-            records, last = records_behind(txn, self._dbs, policies, after)
-            places = sorted(map(lifecycle.place_of, records))
-            counted.update((place.topic, place.ordering) for place in places)
-            LmdbPlaces(txn, self._dbs).move([(None, place) for place in places])
-            for job in records:
-                if key := lifecycle.held_key(job):
-                    unique = codec.unique_index_key(*key)
-                    txn.put(unique, codec.id_key(job.id), db=self._dbs.keys, overwrite=False)
-        return last
+        for job in records:
+            if key := lifecycle.held_key(job):
+                txn.put(codec.unique_index_key(*key), codec.id_key(job.id), db=self._dbs.keys, overwrite=False)
 
     def _check_disk(self, size: int) -> None:
         disk = os.statvfs(self._path)

@@ -51,16 +51,16 @@ class Environment:
         self.path = path
         self.key = key
         self.pid = os.getpid()
-        self.users = 1
+        self.users: set[object] = set()
         self.clock = clock
         self.states: dict[str, tuple[bytes, TopicState]] = {}
         self.places: PlaceIndex | None = None
         self._writing = threading.RLock()
         self._inside: set[tuple[int, object]] = set()
+        self._holders: set[int] = set()
         self._is_writing = False
         self._is_quiet = False
         self._is_broken = False
-        self._are_places_torn = False
         self._is_closed = False
         self._commits = 0
         self._presence = directory.Presence(path)
@@ -117,7 +117,7 @@ class Environment:
         """
         if self.places is None:
             return self._read(work)
-        with self._writing:
+        with self._holding(), translating(self.path):
             self._check_reentry()
             try:
                 self._is_writing = True
@@ -137,15 +137,33 @@ class Environment:
         finally:
             self._inside.discard(mark)
 
+    def check_reentry(self) -> None:
+        """Raise ReentrantCall if this thread is in a transaction, for which the writers of other threads may wait."""
+        if threading.get_ident() in self._holders or (self._inside and self.is_inside()):
+            raise ReentrantCall("a verb was called within another one of the same thread: call it later")
+
     def is_inside(self) -> bool:
         """Whether this thread is in a transaction."""
         me = threading.get_ident()
         return any(thread == me for thread, _ in self._inside.copy())
 
     @contextmanager
+    def _holding(self) -> Iterator[None]:
+        """Hold the writers' lock, known as a thread that does or is about to."""
+        me = threading.get_ident()
+        was_holding = me in self._holders
+        try:
+            self._holders.add(me)
+            with self._writing:
+                yield
+        finally:
+            if not was_holding:
+                self._holders.discard(me)
+
+    @contextmanager
     def quiet(self) -> Iterator[None]:
         """Wait until no other thread of this process is in a transaction, and let none begin."""
-        with self._writing:
+        with self._holding():
             self._is_quiet = True
             try:
                 me = threading.get_ident()
@@ -172,20 +190,24 @@ class Environment:
 
     def disown(self) -> None:
         """Let go, in a forked child, of what it inherited; of LMDB's map not in the middle of its own transaction."""
-        if self.is_inside():
-            self._is_closed = True
-            self.wakes.close()
-            self._presence.leave()
-        else:
-            self.close()
+        self._is_closed = True
+        self.wakes.disown()
+        self._presence.leave()
+        if not self.is_inside():
+            with suppress(lmdb.Error):
+                self.env.close()
 
     def close(self) -> None:
-        """Close the environment."""
+        """Close the environment; a second time makes sure."""
         self._is_closed = True
-        self.wakes.close()
-        with suppress(lmdb.Error):
-            self.env.close()
-        self._presence.leave()
+        try:
+            self.wakes.close()
+        finally:
+            try:
+                with suppress(lmdb.Error):
+                    self.env.close()
+            finally:
+                self._presence.leave()
 
     def _enter(self, mark: tuple[int, object]) -> None:
         self._inside.add(mark)
@@ -206,9 +228,8 @@ class Environment:
             raise ServiceClosed("this storage was closed: open it again")
 
     def _commit(self, work: Callable[[lmdb.Transaction[bytes]], object], fate: Fate) -> None:
+        self.policies.begin()
         txn = self._begin()
-        if self.places is not None:
-            self.places.is_moved = False
         is_ending = has_failed = False
         try:
             work(txn)
@@ -226,7 +247,8 @@ class Environment:
             fate.is_committed = fate.is_committed or (is_ending and not has_failed and _is_over(txn))
             if not fate.is_committed:
                 txn.abort()
-                self._are_places_torn = self.places is not None and self.places.is_moved
+            elif self.places is not None:
+                self.places.is_moved = False
             self.policies.settle(committed=fate.is_committed)
 
     def _begin(self) -> lmdb.Transaction[bytes]:
@@ -240,7 +262,8 @@ class Environment:
             raise
 
     def _mend(self) -> None:
-        if self._is_closed or not (self._is_broken or self._are_places_torn):
+        are_places_torn = self.places is not None and self.places.is_moved
+        if self._is_closed or not (self._is_broken or are_places_torn):
             return
         with self.quiet():
             if self._is_broken:
@@ -249,7 +272,7 @@ class Environment:
                 self._open()
             if self.places is not None:
                 self.places = places_in_memory(self.env, self.dbs, self.policies)
-            self._is_broken = self._are_places_torn = False
+            self._is_broken = False
 
     def _settle_places(self, settings: Settings) -> None:
         """Build the places from the jobs, if they are or have been in memory."""
@@ -257,6 +280,7 @@ class Environment:
             self.places = places_in_memory(self.env, self.dbs, self.policies)
         elif self.properties.topics == "memory":
             places_in_lmdb(self.env, self.dbs, self.policies)
+            self.env.sync(True)  # or a power loss might take them, and leave the word that they are there
             self.properties = replace(self.properties, topics="lmdb")
             write_properties(self.path, self.properties, is_durable=True)
 

@@ -21,7 +21,7 @@ from typing import Protocol
 
 import lmdb
 
-from jobq.errors import ReentrantCall, ServiceClosed
+from jobq.errors import ReentrantCall, ServiceClosed, StorageError
 from jobq.repos.lmdb.fate import Fate
 from jobq.repos.waking import Ring
 
@@ -97,8 +97,8 @@ class Seat:
         fate = self.fate
         if fate is not None and (problem := fate.problem) is not None:
             # What several threads raise, each raises for itself: a traceback grows as it is raised.
-            own = problem if fate.thread == self.thread else type(problem)(str(problem))
-            raise own from problem.__cause__
+            shared = isinstance(problem, StorageError) and fate.thread != self.thread
+            raise (type(problem)(str(problem)) if shared else problem) from problem.__cause__
         if self.error is not None:
             raise self.error
 
@@ -138,14 +138,24 @@ class Group:
         seat.raise_error()
 
     def _settle(self, seat: Seat) -> None:
-        while not seat.is_settled():
-            if seat.fate is not None and not seat.fate.is_open:
+        while True:
+            # In this order: whether it is over is looked at first, as it may be settled and over at any moment.
+            is_over = seat.fate is not None and not seat.fate.is_open
+            if seat.is_settled():
+                return
+            if is_over:
                 seat.fate = seat.error = None
-            if self._turn.setdefault(0, seat) is seat:
+                self._sit_down(seat)
+            # Who has to be alone goes first: a thread that commits all the time would leave it no moment.
+            if (seat.is_alone or not self._loners) and self._turn.setdefault(0, seat) is seat:
+                committed: list[Seat] = []
                 try:
-                    self._lead(seat)
+                    committed = self._lead(seat)
                 finally:
                     self._end_turn(seat)
+                # Now that others may lead: a handler in one of their threads may hold the locks that this takes.
+                for one in committed:
+                    one.work.announce()
             else:
                 seat.wait()
 
@@ -163,9 +173,11 @@ class Group:
         if self._withdraw(seat):
             return
         while seat.fate is not None and seat.fate.is_open:
-            seat.wait()
+            with suppress(BaseException):  # one is on its way up already, and this takes no longer than a commit
+                seat.wait()
 
-    def _lead(self, own: Seat) -> None:
+    def _lead(self, own: Seat) -> list[Seat]:
+        """Run the work of those who sit; returns the seats whose work was committed."""
         fate = Fate(own.thread)
         seats: list[Seat] = []
         self._sit_down(own)
@@ -180,10 +192,7 @@ class Group:
             for seat in seats:
                 seat.wake()
         self._company = len(seats)
-        if fate.is_committed:
-            for seat in seats:
-                if seat.error is None:
-                    seat.work.announce()
+        return [seat for seat in seats if seat.error is None] if fate.is_committed else []
 
     def _work(self, txn: lmdb.Transaction[bytes], own: Seat, seats: list[Seat], fate: Fate) -> None:
         """Run the work of the leader alone, or of those who queue, one after the other."""
@@ -230,7 +239,10 @@ class Group:
         """Take the next seat into the transaction, unless its own thread withdraws it at this moment."""
         queue = self._loners if own.is_alone else self._queue
         while queue and not (own.is_alone and seats):
-            seat = own if own.is_alone else queue[0]
+            try:
+                seat = own if own.is_alone else queue[0]
+            except IndexError:
+                break
             # In this order: who finds that it can withdraw no more finds its fate there.
             seat.fate = fate
             try:

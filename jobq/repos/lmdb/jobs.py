@@ -165,12 +165,19 @@ class LmdbJobs:
         """See JobRepository."""
         self._unheld.extend(cast(Sequence[bytes], tokens))
 
+    def problem(self, job_id: int) -> str:
+        """See JobRepository."""
+        return self._read(job_id, self._dbs.jobs).problem
+
     def quarantined(self, after: int, n: int) -> list[Quarantined]:
         """See JobRepository."""
-        return [self._quarantined(job_id) for job_id in _ids_behind(self._txn, self._dbs.quarantine, after, n)]
+        return [
+            self._read(job_id, self._dbs.quarantine)
+            for job_id in _ids_behind(self._txn, self._dbs.quarantine, after, n)
+        ]
 
-    def _quarantined(self, job_id: int) -> Quarantined:
-        data = self._txn.get(codec.id_key(job_id), b"", self._dbs.quarantine)
+    def _read(self, job_id: int, db: lmdb._Database) -> Quarantined:
+        data = self._txn.get(codec.id_key(job_id), b"", db)
         try:
             return Quarantined(job_id, codec.decode_record(job_id, data, partial(self._policies.get, self._txn)), "")
         except StorageCorrupt as problem:

@@ -39,6 +39,11 @@ class Policies:
         number = self._numbers.get(policy)
         return self._intern(txn, policy) if number is None else number
 
+    def begin(self) -> None:
+        """Forget what a transaction has left that two interrupts in a row kept from settling."""
+        if self._new:
+            self.settle(committed=False)
+
     def settle(self, *, committed: bool) -> None:
         """Keep what the write transaction that ends gave numbers to, or forget it."""
         if self._new:

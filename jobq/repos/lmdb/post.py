@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from jobq.repos.lmdb.board import Board, Slot
+from jobq.repos.lmdb.board import SLOTS, Board, Slot
 from jobq.repos.waking import EVERYBODY, Call
 
 log = logging.getLogger("jobq")
@@ -38,7 +38,6 @@ class Post:
     def __init__(self, folder: Path, deliver: Callable[[Call], int], deliver_all: Callable[[], None]) -> None:
         self._deliver = deliver
         self._deliver_all = deliver_all
-        self._pid = os.getpid()
         self._lock = threading.RLock()
         self._channels: Counter[str] = Counter()
         self._slot: Slot | None = None
@@ -91,24 +90,31 @@ class Post:
                 missing -= self._reaches(slot, data)
 
     def close(self) -> None:
-        """Stop being called. In a forked child, only let go of what it inherited."""
-        if self._is_closed:  # without the lock, which a thread may hold that a forked child has not
-            return
-        self._is_closed = True
-        is_own = self._pid == os.getpid()
-        if self._incoming is not None:
-            if is_own:
+        """Stop being called; a second time makes sure."""
+        with self._lock:
+            self._is_closed = True
+            if self._incoming is not None:
                 with suppress(OSError):
                     self._incoming.shutdown(socket.SHUT_RDWR)  # which ends the thread
-            else:
-                self._incoming.close()
-        if is_own and self._slot is not None:
-            self._forget(self._slot)
-        if is_own and self._thread is not None and self._thread is not threading.current_thread():
+            if self._slot is not None:
+                self._forget(self._slot)
+        if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(1)
+        self._let_go()
+
+    def disown(self) -> None:
+        """Let go, in a forked child, of what it inherited; its lock may be held by a thread that is not there."""
+        self._is_closed = True
+        if self._incoming is not None:
+            self._incoming.close()
+        self._let_go()
+
+    def _let_go(self) -> None:
         self._outgoing.close()
         self._board.close()
-        os.close(self._folder)
+        folder, self._folder = self._folder, -1
+        if folder >= 0:
+            os.close(folder)
 
     def _begin(self, channels: Sequence[str]) -> bool:
         with self._lock:
@@ -123,26 +129,30 @@ class Post:
             self._board.show(self._slot, self._channels)
 
     def _is_started(self) -> bool:
-        self._forget_the_dead()
         name = secrets.token_hex(8)
-        incoming = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        slot = incoming = None
         try:
+            self._forget_the_dead()
+            incoming = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
             incoming.bind(self._prefix + name)
             slot = self._board.claim(name)
             if slot is None:
                 raise OSError("no slot is free")
-        except OSError as problem:
-            if not self._has_complained:
-                self._has_complained = True
-                log.warning("jobs of other processes are looked for now and then, as there is no socket: %s", problem)
-            incoming.close()
-            with suppress(OSError):
-                os.unlink(name, dir_fd=self._folder)
+            thread = threading.Thread(target=self._listen, args=(incoming,), name="jobq-wake", daemon=True)
+            thread.start()
+        except (OSError, RuntimeError) as problem:  # no descriptor, no space, no such sockets here; no thread
+            self._complain(problem)
+            if incoming is not None:
+                incoming.close()
+            self._forget(slot or Slot(SLOTS, name))
             return False
-        self._incoming, self._slot = incoming, slot
-        self._thread = threading.Thread(target=self._listen, args=(incoming,), name="jobq-wake", daemon=True)
-        self._thread.start()
+        self._incoming, self._thread, self._slot = incoming, thread, slot
         return True
+
+    def _complain(self, problem: Exception) -> None:
+        if not self._has_complained:
+            self._has_complained = True
+            log.warning("jobs of other processes are looked for now and then, as there is no socket: %s", problem)
 
     def _listen(self, incoming: socket.socket) -> None:
         in_a_row = 0

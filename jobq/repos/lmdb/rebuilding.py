@@ -1,13 +1,13 @@
 """What follows from the jobs of a directory, built anew from them: places, and how many there are of each.
 
 `topics=memory` keeps places in the memory of one process, which builds them as it opens; who opens the directory
-plainly after that has them built in LMDB again.
+plainly after that has them built in LMDB again. A backup copies no places either, and has them built in its copy.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 
 import lmdb
@@ -34,21 +34,30 @@ def places_in_memory(env: lmdb.Environment, dbs: Databases, policies: Policies) 
     counted: Counts = Counter()
     index = PlaceIndex(place for page in _pages(env, dbs, policies) for place in _counted(page[1], counted))
     with env.begin(write=True) as txn:
-        recount(txn, dbs, counted)
+        _recount(txn, dbs, counted)
     return index
 
 
-def places_in_lmdb(env: lmdb.Environment, dbs: Databases, policies: Policies) -> None:
-    """Put the places of all jobs into LMDB. If it is interrupted, it is to be done from the start."""
+def places_in_lmdb(
+    env: lmdb.Environment,
+    dbs: Databases,
+    policies: Policies,
+    also: Callable[[lmdb.Transaction[bytes], list[Record]], object] = lambda txn, records: None,
+) -> None:
+    """Put the places of all jobs into LMDB. If it is interrupted, it is to be done from the start.
+
+    also: what else is to be done with the jobs of each transaction.
+    """
     _drop_places(env, dbs)
     counted: Counts = Counter()
     for txn, page in _pages(env, dbs, policies):
         LmdbPlaces(txn, dbs).move([(None, place) for place in sorted(_counted(page, counted))])
+        also(txn, page)
     with env.begin(write=True) as txn:
-        recount(txn, dbs, counted)
+        _recount(txn, dbs, counted)
 
 
-def records_behind(
+def _records_behind(
     txn: lmdb.Transaction[bytes], dbs: Databases, policies: Policies, after: int
 ) -> tuple[list[Record], int]:
     """The next PAGE records, and the id to go on behind, 0 at the end; those that cannot be read are set aside."""
@@ -66,7 +75,7 @@ def records_behind(
     return records, last
 
 
-def recount(txn: lmdb.Transaction[bytes], dbs: Databases, counted: Counts) -> None:
+def _recount(txn: lmdb.Transaction[bytes], dbs: Databases, counted: Counts) -> None:
     """See that the counters are those of the jobs, as they are already if nothing was set aside."""
     with txn.cursor(dbs.topics) as cursor:
         stored = {key.decode(): value for key, value in cursor}
@@ -88,7 +97,7 @@ def _pages(
     last = 0
     while True:
         with env.begin(write=True) as txn:
-            records, last = records_behind(txn, dbs, policies, last)
+            records, last = _records_behind(txn, dbs, policies, last)
             yield txn, records
         if not last:
             return

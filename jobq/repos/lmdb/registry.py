@@ -24,7 +24,7 @@ class Registry:
         self._environments: dict[tuple[int, int], Environment] = {}
         self._fork = ExitStack()
 
-    def acquire(self, path: Path, settings: Settings, clock: Clock) -> Environment:
+    def acquire(self, user: object, path: Path, settings: Settings, clock: Clock) -> Environment:
         """The environment of a directory, opened by its first user with the clock of that one."""
         with self.lock:
             found = directory.prepare(path)
@@ -34,18 +34,18 @@ class Registry:
                 environment = self._environments[key] = Environment(path, key, settings, clock)
             else:
                 environment.check_agreement(settings)
-                environment.users += 1
+            environment.users.add(user)
             return environment
 
-    def release(self, environment: Environment) -> None:
-        """Give an environment back; the last to do so closes it."""
+    def release(self, user: object, environment: Environment) -> None:
+        """Give an environment back; the last to do so closes it. If that is interrupted, a second time goes on."""
         with self.lock:
-            environment.users -= 1
-            if environment.users or environment.pid != os.getpid():
+            environment.users.discard(user)
+            if environment.users or self._environments.get(environment.key) is not environment:
                 return
-            self._environments = {k: e for k, e in self._environments.items() if e is not environment}
             with environment.quiet():
                 environment.close()
+            del self._environments[environment.key]
 
     def before_fork(self) -> None:
         """Let no other thread be in a transaction or in here while the process forks: a child could not end it."""

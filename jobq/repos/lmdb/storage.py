@@ -13,6 +13,7 @@ import lmdb
 from jobq.clock import SystemClock
 from jobq.errors import ServiceClosed
 from jobq.model.records import Now
+from jobq.paths import absolute_path
 from jobq.ports import Clock, UnitOfWork, Watch
 from jobq.repos.lmdb.backup import Backup
 from jobq.repos.lmdb.environment import Environment
@@ -77,13 +78,13 @@ class BodyWork(Generic[T]):
 class LmdbStorage:
     """Jobs and topics in a directory: durable, and shared by all processes of this host that open it.
 
-    path: the directory, made if there is none. sync: what a crash may lose. "full": nothing acknowledged. "normal":
-    the last commit, on power loss. "off": the last commits, on power loss, which may also leave the directory
-    unreadable where the filesystem reorders writes. kill -9 alone loses nothing with any of them. max_size: bytes
-    (1 MiB to 64 TiB) after which new jobs are refused. Both belong to the directory: None takes what it has, or "full"
-    and 64 GiB for a new one. topics: where jobs wait. "lmdb", the default, or "memory": faster, but for one process
-    alone, which builds the places from the jobs as it opens. clock: the system's by default.
-    Raises ConfigError, StorageError, StorageVersion, StorageCorrupt.
+    path: the directory, made if there is none; a leading `~` is the home. sync: what a crash may lose. "full": nothing
+    acknowledged. "normal": the last commit, on power loss. "off": the last commits, on power loss, which may also leave
+    the directory unreadable where the filesystem reorders writes. kill -9 alone loses nothing with any of them.
+    max_size: bytes (1 MiB to 64 TiB) after which new jobs are refused. Both belong to the directory: None takes what it
+    has, or "full" and 64 GiB for a new one. topics: where jobs wait. "lmdb", the default, or "memory": faster, but for
+    one process alone, which builds the places from the jobs as it opens. clock: the system's by default.
+    Raises ConfigError, StorageError, StorageVersion, StorageCorrupt; TypeError.
     """
 
     def __init__(
@@ -97,10 +98,9 @@ class LmdbStorage:
     ) -> None:
         self._settings = Settings(sync, max_size, topics)
         check_settings(self._settings)
-        self._path = Path(path).absolute()
+        self._path = absolute_path(path)
         self._clock = clock or SystemClock()
         self._closed = False
-        self._is_leaving = False
         self._environment = self._acquire()
         self._room = Room(self._environment)
 
@@ -122,12 +122,13 @@ class LmdbStorage:
         environment = self._open_here()
         work = BodyWork(environment, self._room, body)
         seat = Seat(work)
+        environment.check_reentry()
         try:
             environment.group.run(seat)
         finally:
             if when_committed is not None and seat.is_done():
                 when_committed(work.result)
-            if self._is_leaving:
+            if self._closed:
                 self._leave()
         return work.result
 
@@ -137,7 +138,7 @@ class LmdbStorage:
         try:
             return environment.read(lambda txn: body(LmdbUnit(environment, txn)))
         finally:
-            if self._is_leaving:
+            if self._closed:
                 self._leave()
 
     def watch(self, topics: Sequence[str], *, finished: bool = False) -> AbstractContextManager[Watch]:
@@ -158,18 +159,14 @@ class LmdbStorage:
         try:
             Backup(self._open_here(), path).run()
         finally:
-            if self._is_leaving:
+            if self._closed:
                 self._leave()
 
     def close(self) -> None:
         """See Storage. In the middle of a transaction of the same thread it takes effect at the end of that."""
-        with REGISTRY.lock:
-            if self._closed:
-                return
-            self._closed = True
+        self._closed = True
         if self._environment.pid == os.getpid():
             self._environment.wakes.ring_all()
-            self._is_leaving = True
             self._leave()
 
     def _open_here(self) -> Environment:
@@ -180,7 +177,7 @@ class LmdbStorage:
         return self._environment
 
     def _acquire(self) -> Environment:
-        return REGISTRY.acquire(self._path, self._settings, self._clock)
+        return REGISTRY.acquire(self, self._path, self._settings, self._clock)
 
     def _rejoin(self) -> None:
         with REGISTRY.lock:
@@ -189,8 +186,6 @@ class LmdbStorage:
                 self._room = Room(self._environment)
 
     def _leave(self) -> None:
-        if not self._environment.is_inside():
-            with REGISTRY.lock:
-                is_leaving, self._is_leaving = self._is_leaving, False
-            if is_leaving:
-                REGISTRY.release(self._environment)
+        # Without the registry's lock as long as this thread is in a transaction, for which who has the lock may wait.
+        if self._environment.pid == os.getpid() and not self._environment.is_inside():
+            REGISTRY.release(self, self._environment)

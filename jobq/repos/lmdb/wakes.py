@@ -67,6 +67,11 @@ class Wakes:
         if self._post is not None:
             self._post.close()
 
+    def disown(self) -> None:
+        """Let go, in a forked child, of what it inherited."""
+        if self._post is not None:
+            self._post.disown()
+
     def _open_post(self, folder: Path, alone: bool) -> Post | None:
         try:
             make_folder(folder)

@@ -130,8 +130,12 @@ class MemoryJobs:
         """See JobRepository."""
         self._released.extend(cast(Sequence[tuple[str, str]], tokens))
 
-    def quarantined(self, after: int, n: int) -> list[Quarantined]:
+    def problem(self, job_id: int) -> str:
         """See JobRepository: there is no record here that cannot be read."""
+        return ""
+
+    def quarantined(self, after: int, n: int) -> list[Quarantined]:
+        """See JobRepository: nothing is ever set aside here."""
         return []
 
     def restore(self, ids: Sequence[int]) -> None:

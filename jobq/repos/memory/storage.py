@@ -117,6 +117,8 @@ class MemoryStorage:
     """
 
     def __init__(self, name: str = "", *, clock: Clock | None = None) -> None:
+        if not isinstance(name, str):
+            raise TypeError(f"the name of a queue in memory must be a str, not {type(name).__name__}")
         self._name = name
         self._store = SHARED.acquire(name, clock or SystemClock()) if name else Store(clock or SystemClock())
         self._pid = os.getpid()
