@@ -26,25 +26,31 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
         url = f"lmdb://{folder}/jobs?sync={arguments.sync}"
         with jobq.open(url) as svc:
-            print_latencies("another process", latencies(svc, url, arguments.jobs))
+            whole, waking = latencies(svc, url, arguments.jobs)
+            print_latencies("from the call of enqueue to the return of reserve in another process", whole)
+            print_latencies("from the return of enqueue", waking)
             print(f"an idle waiter uses {idle_share(url, arguments.idle):.3%} of a core")
 
 
-def latencies(svc: jobq.JobService, url: str, jobs: int) -> list[float]:
-    """Milliseconds from the beginning of an enqueue to the return of the reserve, at rest between two of them."""
+def latencies(svc: jobq.JobService, url: str, jobs: int) -> tuple[list[float], list[float]]:
+    """Milliseconds from the call and from the return of an enqueue to the return of the reserve, at rest between."""
     ours, theirs = multiprocessing.Pipe()
     consumer = multiprocessing.get_context("spawn").Process(target=consume, args=(url, theirs), daemon=True)
     consumer.start()
     ours.recv()
-    took: list[float] = []
+    whole: list[float] = []
+    waking: list[float] = []
     for _ in range(jobs):
         time.sleep(0.003)  # until it waits
         began = time.monotonic()
         svc.enqueue("mail", payload=b"x" * 100)
-        took.append((ours.recv() - began) * 1000)
+        returned = time.monotonic()
+        got = ours.recv()
+        whole.append((got - began) * 1000)
+        waking.append((got - returned) * 1000)
     svc.enqueue("mail", name="stop")
     consumer.join()
-    return took
+    return whole, waking
 
 
 def consume(url: str, theirs: Connection) -> None:
