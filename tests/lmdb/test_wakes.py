@@ -57,6 +57,11 @@ class Other:
         if then is not None:
             assert self.line() == then
 
+    def stop(self) -> None:
+        """Have it stand still until it gets SIGCONT; returns once it does."""
+        self.process.send_signal(signal.SIGSTOP)
+        os.waitpid(self.process.pid, os.WUNTRACED)
+
     def end(self) -> None:
         self.process.kill()
         self.process.communicate(timeout=PATIENCE)
@@ -223,7 +228,7 @@ def test_a_call_that_reaches_nobody_is_made_up_for_within_a_second(svc: JobServi
     stopped, living = start(), start()
     for other in (stopped, living):
         other.tell("reserve t", then="asleep")
-    os.kill(stopped.process.pid, signal.SIGSTOP)
+    stopped.stop()
     for n in range(2):  # it is the turn of each
         svc.enqueue("t", name=str(n))
         living.tell("advance 1")
@@ -271,7 +276,7 @@ def test_a_full_socket_buffer_holds_nobody_up(svc: JobService, start: StartOther
     stopped = start()
     for topic in ("t", "u", "u", "late"):
         stopped.tell(f"reserve {topic}", then="asleep")
-    os.kill(stopped.process.pid, signal.SIGSTOP)
+    stopped.stop()
     for _ in range(1_000):
         svc.enqueue("t", name="x")
     svc.enqueue_many([NewJob("u", name="x"), NewJob("u", name="x")])
