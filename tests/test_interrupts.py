@@ -22,7 +22,7 @@ svc = jobq.open(sys.argv[1], limits=jobq.Limits(done=50))
 chance = random.Random(7)
 """
 
-CTRL_C = """
+ARMED = """
 armed = False
 interrupts = 0
 
@@ -34,6 +34,11 @@ def interrupt(*_):
         raise KeyboardInterrupt
 
 signal.signal(signal.SIGALRM, interrupt)
+"""
+
+CTRL_C = (
+    ARMED
+    + """
 signal.setitimer(signal.ITIMER_REAL, 0.001, 0.0007)
 while interrupts < 400:
     armed = True
@@ -58,20 +63,14 @@ svc.enqueue("last")
 svc.close()
 print("closed")
 """
+)
 
-RESERVE = """
+RESERVE = (
+    ARMED
+    + """
 # Ctrl-C at any moment of a reserve: what the caller does not get is given back, however many threads share commits.
 # Only as the list is handed over there is a step between two that nothing can guard: a few in a thousand.
-armed = False
-interrupts = 0
 stop = threading.Event()
-
-def interrupt(*_):
-    global armed, interrupts
-    if armed:
-        armed = False
-        interrupts += 1
-        raise KeyboardInterrupt
 
 def work():
     while not stop.is_set():
@@ -81,7 +80,6 @@ def work():
 threads = [threading.Thread(target=work) for _ in range(2)]
 for thread in threads:
     thread.start()
-signal.signal(signal.SIGALRM, interrupt)
 signal.setitimer(signal.ITIMER_REAL, 0.001, 0.0017)
 while interrupts < 300:
     jobs = []
@@ -107,6 +105,7 @@ check_invariants(svc._storage)
 svc.close()
 print("closed")
 """
+)
 
 CLOSE_IN_A_HANDLER = """
 ended = []

@@ -30,7 +30,7 @@ def until(condition: Callable[[], bool]) -> None:
     end = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < end, "it never came to that"
-        time.sleep(0.001)
+        time.sleep(0.001)  # between two looks: that a thread has queued up gives no event to wait on
 
 
 class Bus:

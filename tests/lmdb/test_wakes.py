@@ -101,7 +101,7 @@ def one_line(others: list[Other]) -> str:
         for other in others:
             if not other.is_silent():
                 return other.line()
-        time.sleep(0.001)
+        time.sleep(0.001)  # between two looks: which of several processes writes first gives no event to wait on
     raise AssertionError("none of them wrote anything")
 
 

@@ -67,7 +67,7 @@ class Board:
     def give_up(self, slot: Slot) -> None:
         """Free a slot, unless it is another's by now."""
         with self._locked():
-            if slot.number < SLOTS and self._name(slot.number) == slot.name.encode():
+            if self._name(slot.number) == slot.name.encode():
                 self._write(slot.number, _FREE)
 
     def show(self, slot: Slot, channels: Iterable[str]) -> None:

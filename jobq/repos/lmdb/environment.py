@@ -1,7 +1,7 @@
 """The one LMDB environment that a process has of a directory, shared by all who open it there.
 
 Opening a directory twice in a process would share and drop LMDB's file locks, so `registry` counts environments. A
-forked child must not use the one it inherits: it is closed there and opened anew when it is first used.
+forked child must not use the one it inherits: it lets go of it at once, and opens the directory when it first uses it.
 
 A signal handler or a finalizer may call a verb, or close, in the middle of a transaction of its own thread. Locks are
 therefore reentrant, a transaction within one is refused, and closing waits until the thread's transaction has ended.

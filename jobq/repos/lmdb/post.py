@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from jobq.repos.lmdb.board import SLOTS, Board, Slot
+from jobq.repos.lmdb.board import Board, Slot
 from jobq.repos.waking import EVERYBODY, Call
 
 log = logging.getLogger("jobq")
@@ -144,7 +144,9 @@ class Post:
             self._complain(problem)
             if incoming is not None:
                 incoming.close()
-            self._forget(slot or Slot(SLOTS, name))
+            if slot is not None:
+                self._forget(slot)
+            self._unlink(name)
             return False
         self._incoming, self._thread, self._slot = incoming, thread, slot
         return True
@@ -207,7 +209,11 @@ class Post:
     def _forget(self, slot: Slot) -> None:
         with suppress(OSError):
             self._board.give_up(slot)
-            os.unlink(slot.name, dir_fd=self._folder)
+        self._unlink(slot.name)
+
+    def _unlink(self, name: str) -> None:
+        with suppress(OSError):
+            os.unlink(name, dir_fd=self._folder)
 
 
 def _prefix(folder: Path, descriptor: int) -> str:
