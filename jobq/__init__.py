@@ -10,6 +10,9 @@
 hello
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from jobq.errors import (
     ConfigError,
     DuplicateJob,
@@ -35,6 +38,9 @@ from jobq.opening import open
 from jobq.outcomes import Cancel, Done, Reject, Release, Retry
 from jobq.service import JobService
 
+if TYPE_CHECKING:
+    from jobq.worker import Observer, Worker
+
 __version__ = "0.1.0"
 
 __all__ = [
@@ -58,6 +64,7 @@ __all__ = [
     "Limits",
     "LogLine",
     "NewJob",
+    "Observer",
     "PayloadTooLarge",
     "Reject",
     "Release",
@@ -70,5 +77,15 @@ __all__ = [
     "StorageVersion",
     "TopicFull",
     "TopicStats",
+    "Worker",
     "open",
 ]
+
+_LATER = {"Observer": "jobq.worker", "Worker": "jobq.worker"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LATER:  # what not every program needs is imported when it is asked for
+        value = globals()[name] = getattr(import_module(_LATER[name]), name)
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

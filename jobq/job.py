@@ -21,6 +21,9 @@ from jobq.outcomes import Cancel, Done, Outcome, Reject, Release, Retry
 
 log = logging.getLogger("jobq")
 
+REFUSALS = (TypeError, ValueError, DuplicateJob, TopicFull, StorageFull)
+"""What `exchange` raises if an outcome cannot be applied as it is; nothing is changed then."""
+
 
 class Holder(Protocol):
     """The part of a JobService that a handle uses."""
@@ -49,10 +52,20 @@ class Job:
     logged and retried, and what is no Exception (KeyboardInterrupt) releases the job and goes on up.
 
     payload: the bytes it carries. deadline: when the reservation ends, an aware datetime (UTC) by the wall clock of
-    then; `extend` moves it. settled: whether a verb of this handle, or its `with` block, has ended the reservation.
+    then; `extend` moves it.
     """
 
-    __slots__ = ("__weakref__", "_lease", "_pid", "_record", "_service", "deadline", "payload", "settled")
+    __slots__ = (
+        "__weakref__",
+        "_is_revoked",
+        "_lease",
+        "_outcome",
+        "_pid",
+        "_record",
+        "_service",
+        "deadline",
+        "payload",
+    )
 
     def __init__(self, service: Holder, record: Record, payload: bytes, deadline: datetime, lease: int) -> None:
         self._service = service
@@ -60,7 +73,8 @@ class Job:
         self.payload: bytes = payload
         self.deadline: datetime = deadline
         self._lease = lease
-        self.settled: bool = False
+        self._outcome: Outcome | None = None
+        self._is_revoked = False
         self._pid = os.getpid()
 
     def __repr__(self) -> str:
@@ -95,6 +109,11 @@ class Job:
     def attempt(self) -> int:
         """How often it has been reserved, this time included."""
         return self._record.attempt
+
+    @property
+    def settled(self) -> bool:
+        """Whether a verb of this handle, its `with` block or its worker has ended the reservation."""
+        return self._outcome is not None
 
     @property
     def retries_left(self) -> int | None:
@@ -166,7 +185,12 @@ class Job:
         return self._service.get(self.id)
 
     def canceled(self) -> bool:
-        """Whether this reservation was taken away: the job was canceled, or its lease expired and was reclaimed."""
+        """Whether this reservation was taken away.
+
+        The job was canceled, its lease expired and was reclaimed, or its worker has given it up: stop working on it.
+        """
+        if self._is_revoked:
+            return True
         if self.settled:
             return False
         try:
@@ -185,24 +209,18 @@ class Job:
             return False  # a forked child leaves a block of its parent's: the job is the parent's to settle
         is_ordinary = error is None or isinstance(error, Exception)
         if error is not None and is_ordinary and not isinstance(error, Outcome):
-            log.error("%r failed: %s", self, error, exc_info=error)
+            log.error("%r failed: %s", self, error, exc_info=error, extra=log_fields(self))
         if not self.settled:
             try:
-                self._leave(outcome_of(error))
+                if settle(self, outcome_of(error)).lost:
+                    log.warning(
+                        "%r: the reservation was lost, and its outcome is dropped", self, extra=log_fields(self)
+                    )
             except JobqError:
                 if is_ordinary:
                     raise
-                log.exception("%r could not be released", self)  # what interrupted it goes on up
+                log.exception("%r could not be released", self, extra=log_fields(self))  # what broke in goes on up
         return is_ordinary
-
-    def _leave(self, outcome: Outcome) -> None:
-        try:
-            exchange = self._service.exchange([(self, outcome)])
-        except (TypeError, ValueError, DuplicateJob, TopicFull, StorageFull) as problem:
-            log.exception("%r: its outcome %s was refused, so it is retried", self, type(outcome).__name__)
-            exchange = self._service.exchange([(self, Retry(error=problem))])
-        if exchange.lost:
-            log.warning("%r: the reservation was lost, and its outcome is dropped", self)
 
 
 def outcome_of(error: BaseException | None) -> Outcome:
@@ -214,6 +232,22 @@ def outcome_of(error: BaseException | None) -> Outcome:
             error.error = error.__cause__
         return error
     return Retry(error=error) if isinstance(error, Exception) else Release()
+
+
+def settle(job: Job, outcome: Outcome) -> Exchange[Job]:
+    """Settle a job; with a retry, if its outcome is refused."""
+    try:
+        return job._service.exchange([(job, outcome)])
+    except REFUSALS as problem:
+        log.exception(
+            "%r: its outcome %s was refused, so it is retried", job, type(outcome).__name__, extra=log_fields(job)
+        )
+        return job._service.exchange([(job, Retry(error=problem))])
+
+
+def log_fields(job: Job) -> dict[str, Any]:
+    """What log records about a job carry in `extra`. (A record's `name` is that of its logger.)"""
+    return {"job_id": job.id, "job_topic": job.topic, "job_name": job.name, "job_attempt": job.attempt}
 
 
 def lost_message(jobs: list[Job]) -> str:

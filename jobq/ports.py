@@ -248,6 +248,10 @@ class Watch(Protocol):
         """
         ...
 
+    def wake(self) -> None:
+        """End the wait that runs, or else the next one; any thread may call this, and a signal handler."""
+        ...
+
 
 class Storage(Protocol):
     """A JobRepository and a TopicRepository that commit together."""
@@ -260,6 +264,11 @@ class Storage(Protocol):
     @property
     def identity(self) -> object:
         """What is equal for storages that share their jobs, and for no others."""
+        ...
+
+    @property
+    def clock(self) -> Clock:
+        """The clock of this machine by which its watches wait."""
         ...
 
     def transact(self, body: Callable[[UnitOfWork], T], *, when_committed: Callable[[T], object] | None = None) -> T:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import partial
 from typing import Any, NoReturn, Self, TypeVar, Unpack
@@ -25,7 +25,7 @@ from jobq.model.times import Seconds, duration, instant, moment
 from jobq.model.views import Difference, Exchange, JobInfo, JobLog, TopicStats, wall_deadline
 from jobq.outcomes import Done, Outcome, Reject, Release, Retry
 from jobq.paths import absolute_path
-from jobq.ports import Storage, UnitOfWork
+from jobq.ports import Clock, Storage, UnitOfWork
 from jobq.settlements import meaning
 from jobq.sweeping import Sweeper
 from jobq.taking import Taking
@@ -33,7 +33,7 @@ from jobq.verbs import administering, consuming, looking, producing, settling
 from jobq.verbs.consuming import Haul
 from jobq.verbs.settling import Settlement
 from jobq.verifying import Verifier
-from jobq.waiting import fill_up, wait_for_haul, wait_until_finished
+from jobq.waiting import Listener, fill_up, wait_for_haul, wait_until_finished
 
 T = TypeVar("T")
 
@@ -245,7 +245,8 @@ class JobService:
         Returns the jobs reserved, the ids enqueued (first those of each Done's `then`), and the handles whose
         reservation was lost. Their outcomes are dropped, which is no error here.
         """
-        settlements, handles = self._settlements(outcomes)
+        pairs = self._pairs(outcomes)
+        settlements = [self._settlement(job, outcome) for job, outcome in pairs]
         requests = preparing.requests(enqueue, self._defaults, self._limits)
         taking, patience, longest = self._taking(inputs.topics_or_none(topics), n, timeout, lease, linger)
         limits = self._limits
@@ -255,19 +256,41 @@ class JobService:
             if requests:
                 ids += producing.enqueue(draft, requests, limits)
             haul = taking.take(draft) if taking.topics else Haul([], draft.now)
-            touched = dict.fromkeys((*taking.topics, *(job.topic for job in handles)))
+            touched = dict.fromkeys((*taking.topics, *(job.topic for job, _ in pairs)))
             consuming.retire(draft, list(touched), n + len(settlements), limits)
             return haul, ids, lost
 
         try:
             haul, ids, lost = self._commit(everything, lambda outcome: taking.note(outcome[0]))
-            gone = self._mark_settled(handles, lost)
+            gone = self._mark_settled(pairs, lost)
             if taking.topics:
                 self._wait(taking, haul, patience, longest)
             return Exchange(self._jobs(taking), ids, gone)
         except BaseException:
             self._give_back(taking)
             raise
+
+    @contextmanager
+    def listen(self, topics: str | Iterable[str]) -> Iterator[Listener]:
+        """Listen for jobs to reserve, for a client that waits for other things, too, as the Worker does.
+
+        What becomes Ready once this is begun ends the next `wait` of what it yields. Reserve before leaving it: who
+        leaves jobs behind has others woken for them.
+        """
+        names = inputs.topics(topics)
+        self._check_open()
+        with self._storage.watch(names) as watch:
+            yield Listener(self._storage, names, watch, self._sweeper.sweep)
+
+    @property
+    def limits(self) -> Limits:
+        """What the service accepts."""
+        return self._limits
+
+    @property
+    def clock(self) -> Clock:
+        """The clock of this machine by which the queue waits."""
+        return self._storage.clock
 
     # -- looking
 
@@ -470,8 +493,8 @@ class JobService:
 
     def _settle(self, jobs: Job | Iterable[Job], outcome: Outcome) -> None:
         handles = self._handles(jobs)
-        change, is_retry, _ = meaning(outcome, self._defaults, self._limits)
-        settlements = [Settlement(job.id, job.attempt, change, is_retry) for job in handles]
+        means = meaning(outcome, self._defaults, self._limits)
+        settlements = [Settlement(job.id, job.attempt, *means) for job in handles]
         limits = self._limits
 
         def verb(draft: Draft) -> list[int]:
@@ -480,12 +503,13 @@ class JobService:
             return lost
 
         if handles:
-            self._raise_lost(self._mark_settled(handles, self._commit(verb)))
+            self._raise_lost(self._mark_settled([(job, outcome) for job in handles], self._commit(verb)))
 
-    def _mark_settled(self, handles: Sequence[Job], lost: Sequence[int]) -> list[Job]:
-        gone = dict.fromkeys([handles[position] for position in lost])
-        for job in handles:
-            job.settled = job.settled or job not in gone
+    def _mark_settled(self, pairs: Sequence[tuple[Job, Outcome]], lost: Sequence[int]) -> list[Job]:
+        gone = dict.fromkeys([pairs[position][0] for position in lost])
+        for job, outcome in pairs:
+            if job not in gone:
+                job._outcome = outcome
         return list(gone)
 
     def _yield_jobs(self, reserve: Callable[[], list[Job]]) -> Iterator[Job]:
@@ -513,18 +537,18 @@ class JobService:
         if lost:
             raise LeaseLost(lost_message(lost), jobs=lost)
 
-    def _settlements(self, outcomes: Iterable[tuple[Job, Outcome]]) -> tuple[list[Settlement], list[Job]]:
+    def _pairs(self, outcomes: Iterable[tuple[Job, Outcome]]) -> list[tuple[Job, Outcome]]:
         what = "outcomes must be pairs of a job and Done, Retry, Release, Reject or Cancel"
         pairs = inputs.several(outcomes, what)
         for pair in pairs:
             if not (isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[1], Outcome)):
                 raise TypeError(f"{what}, not {type(pair).__name__}")
-        handles = self._handles(job for job, _ in pairs)
-        if len(handles) != len(pairs):
+        if len(self._handles(job for job, _ in pairs)) != len(pairs):
             raise ValueError("outcomes must name each job once")
-        return [
-            Settlement(job.id, job.attempt, *meaning(outcome, self._defaults, self._limits)) for job, outcome in pairs
-        ], handles
+        return pairs
+
+    def _settlement(self, job: Job, outcome: Outcome) -> Settlement:
+        return Settlement(job.id, job.attempt, *meaning(outcome, self._defaults, self._limits))
 
     def _taking(
         self, topics: Sequence[str], n: int, timeout: Seconds | None, lease: Seconds | None, linger: Seconds

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from jobq.model.records import Now
 from jobq.model.times import SECOND
 from jobq.model.views import JobInfo
-from jobq.ports import Storage
+from jobq.ports import Storage, Watch
 from jobq.taking import Taking
-from jobq.verbs import looking
+from jobq.verbs import consuming, looking
 from jobq.verbs.consuming import Haul
 
 LONGEST_NAP = 60.0
@@ -78,6 +78,33 @@ def wait_until_finished(
                 raise TimeoutError(f"job {job_id} of topic {info.topic!r} is not finished, but {info.status.value}")
             when_idle(now)
             watch.wait(min(left, LONGEST_NAP))
+
+
+class Listener:
+    """Waits for jobs to reserve without reserving any, for a client that has other things to wait for, too.
+
+    watch: one of these topics, begun before. when_idle: called before each nap.
+    """
+
+    def __init__(self, storage: Storage, topics: Sequence[str], watch: Watch, when_idle: Callable[[Now], None]) -> None:
+        self._storage = storage
+        self._topics = topics
+        self._watch = watch
+        self._when_idle = when_idle
+
+    def wait(self, timeout: float) -> None:
+        """Return once there may be a job to reserve, `wake` was called, or `timeout` seconds are over.
+
+        Raises StorageError and its kin.
+        """
+        due_in, now = self._storage.view(lambda uow: (consuming.due_in(uow, self._topics), uow.now))
+        if due_in != 0:
+            self._when_idle(now)
+            self._watch.wait(min(timeout, LONGEST_NAP, LONGEST_NAP if due_in is None else due_in / SECOND))
+
+    def wake(self) -> None:
+        """End the wait that runs, or else the next one; any thread may call this, and a signal handler."""
+        self._watch.wake()
 
 
 def _half_leases(haul: Haul) -> list[int]:

@@ -33,6 +33,7 @@ class Sound:
         self.inner = MemoryStorage(name, clock=clock)
         self.url = self.inner.url
         self.identity = self.inner.identity
+        self.clock = clock
 
     def unit(self, uow: UnitOfWork) -> Any:
         """What a body gets in place of its unit of work."""

@@ -134,7 +134,7 @@ class WiredStorage:
 
     def __init__(self, inner: Storage) -> None:
         self._inner = inner
-        self.url, self.identity = inner.url, inner.identity
+        self.url, self.identity, self.clock = inner.url, inner.identity, inner.clock
         self.fuse = Fuse(-1, RuntimeError)
 
     def transact(self, body: Callable[[UnitOfWork], T], **how: Any) -> T:

@@ -25,6 +25,7 @@ class FailingStorage:
         self._storage = storage
         self.url = storage.url
         self.identity = storage.identity
+        self.clock = storage.clock
         self.is_failing = False
 
     def transact(self, body: Callable[[UnitOfWork], T], **how: Any) -> T:

@@ -15,7 +15,7 @@ import jobq.testing
 from jobq import JobOptions, JobService, Limits, NewJob, TopicFull
 from jobq.model.records import Tally
 from jobq.repos import MemoryStorage
-from jobq.repos.waking import Ring
+from jobq.ring import Ring
 from jobq.testing import ManualClock, QueueForTests, check_invariants
 from tests.clocks import PATIENCE
 

@@ -14,7 +14,8 @@ from jobq.model.records import Now, Place, TopicState
 from jobq.model.status import Ordering
 from jobq.model.times import SECOND
 from jobq.ports import Move
-from jobq.repos.waking import EVERYBODY, Bell, Call, Ring, Waiter, calls_after
+from jobq.repos.waking import EVERYBODY, Bell, Call, Waiter, calls_after
+from jobq.ring import Ring
 from tests.clocks import PATIENCE, ManualClock
 
 NOW = Now(0, 1_000 * SECOND)
@@ -133,7 +134,7 @@ def test_a_signal_does_not_prolong_a_wait() -> None:
     """A process that is stopped past the end of a wait, and signalled, goes on when it is continued."""
     script = (
         "import signal, sys\n"
-        "from jobq.repos.waking import Ring\n"
+        "from jobq.ring import Ring\n"
         "signal.signal(signal.SIGTERM, lambda *_: None)\n"
         "print('waiting', flush=True)\n"
         "while not sys.stdin.closed:\n"

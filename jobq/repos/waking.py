@@ -16,12 +16,15 @@ from jobq.model.records import Now, TopicState
 from jobq.model.status import FINISHED_ORDERINGS, Ordering
 from jobq.model.times import SECOND
 from jobq.ports import Clock, Move, Storage, UnitOfWork
+from jobq.ring import Ring
 
 LOOK = 1.0
 """Seconds after which a sleeping waiter looks at the clocks, and at what else may have changed unheard."""
 CLOCK_STEP = SECOND // 100
 """Nanoseconds by which the wall clock must have been set, so that a waiter looks for jobs anew."""
 EVERYBODY = 2**62
+WOKEN = ""
+"""Stands among the channels that a waiter was called in for `wake`: no topic has this name."""
 
 
 class Call(NamedTuple):
@@ -81,38 +84,6 @@ def unanswered(waiter: Waiter, storage: Storage, is_awaited: Callable[[str], boo
     return []
 
 
-class Ring:
-    """A flag that one thread waits for, as threading.Event is, but safe to set where a signal handler interrupts.
-
-    A plain lock, released while the flag is set. (An Event has a lock that a handler could find held by its own
-    thread; a SimpleQueue's timed `get`, in CPython 3.11, waits for ever if a signal arrives as its time is up.)
-    """
-
-    def __init__(self) -> None:
-        self._unset = threading.Lock()
-        self._unset.acquire()
-
-    def set(self) -> None:
-        """Set the flag, and wake who waits for it."""
-        with suppress(RuntimeError):  # it is set already
-            self._unset.release()
-
-    def is_set(self) -> bool:
-        """Whether it is set."""
-        return not self._unset.locked()
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Wait until it is set (True) or `timeout` seconds have passed (False); it stays set."""
-        if not self._unset.acquire(timeout=-1 if timeout is None else max(0, timeout)):
-            return False
-        self.set()
-        return True
-
-    def clear(self) -> None:
-        """Take the flag back."""
-        self._unset.acquire(blocking=False)
-
-
 class Waiter:
     """One waiting thread: a flag, the channels it was called in, and the steady time up to which it sleeps, else 0."""
 
@@ -139,6 +110,11 @@ class Waiter:
         self.until = 0
         # Answered by what is done next. A call that comes from now on is for the time after that.
         self.heard, self.called = self.called, set()
+
+    def wake(self) -> None:
+        """See Watch."""
+        self.called.add(WOKEN)
+        self.event.set()
 
     def _is_clock_set(self) -> bool:
         offset = self._wall_offset()

@@ -144,7 +144,7 @@ class Overtaken:
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
-        self.url, self.identity = storage.url, storage.identity
+        self.url, self.identity, self.clock = storage.url, storage.identity, storage.clock
         self.view, self.watch = storage.view, storage.watch
         self.backup, self.close = storage.backup, storage.close
         self.by: Callable[[], object] | None = None

@@ -14,7 +14,7 @@ from jobq import Difference, JobqError, JobService, NewJob, ServiceClosed, Statu
 from jobq.lifecycle import held_key, place_of
 from jobq.model.records import Hold, Place, Record, Tally, TopicState, Total
 from jobq.model.status import Ordering
-from jobq.ports import Storage, UnitOfWork, Watch
+from jobq.ports import Clock, Storage, UnitOfWork, Watch
 from jobq.testing.invariants import check_invariants, dump
 from jobq.verbs import verifying
 from tests.clocks import ManualClock
@@ -287,6 +287,10 @@ class Interleaved:
     @property
     def identity(self) -> object:
         return self._storage.identity
+
+    @property
+    def clock(self) -> Clock:
+        return self._storage.clock
 
     def transact(self, body: Callable[[UnitOfWork], T], *, when_committed: Callable[[T], object] | None = None) -> T:
         self._between()

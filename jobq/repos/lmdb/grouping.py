@@ -23,7 +23,7 @@ import lmdb
 
 from jobq.errors import ReentrantCall, ServiceClosed, StorageError
 from jobq.repos.lmdb.fate import Fate
-from jobq.repos.waking import Ring
+from jobq.ring import Ring
 
 LOOK = 0.05
 """Seconds after which a waiting thread looks again."""

@@ -117,6 +117,11 @@ class LmdbStorage:
         """See Storage."""
         return self._environment.key
 
+    @property
+    def clock(self) -> Clock:
+        """See Storage."""
+        return self._environment.clock
+
     def transact(self, body: Callable[[UnitOfWork], T], *, when_committed: Callable[[T], object] | None = None) -> T:
         """See Storage. Raises StorageFull, StorageError; ServiceClosed once closed."""
         environment = self._open_here()

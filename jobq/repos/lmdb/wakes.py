@@ -99,5 +99,9 @@ class LmdbWatch:
         self._waiter.wait(timeout, self._has_changed, self._look)
         self._seen = self._last_change()
 
+    def wake(self) -> None:
+        """See Watch."""
+        self._waiter.wake()
+
     def _has_changed(self) -> bool:
         return self._last_change() != self._seen

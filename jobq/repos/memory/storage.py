@@ -137,6 +137,11 @@ class MemoryStorage:
         """See Storage."""
         return self._store
 
+    @property
+    def clock(self) -> Clock:
+        """See Storage."""
+        return self._store.clock
+
     def transact(self, body: Callable[[UnitOfWork], T], *, when_committed: Callable[[T], object] | None = None) -> T:
         """See Storage. Raises StorageError in a forked child, ServiceClosed once closed."""
         self._check()

@@ -100,6 +100,21 @@ class WatchingContract:
         FINISHES[how](svc, second)
         wait.result(PATIENCE)
 
+    def test_wake_ends_the_wait_that_runs_or_else_the_next_one(
+        self, open_storage: OpenStorage, clock: ManualClock, waiting: Waiting
+    ) -> None:
+        storage = open_storage()
+        with storage.watch(["t"]) as watch:
+            watch.wake()
+            watch.wake()
+            watch.wait(600)
+            call = begin(lambda: watch.wait(600))
+            waiting.asleep()
+            assert not call.done()
+            watch.wake()
+            call.result(PATIENCE)
+            assert clock.steady() == storage.clock.steady()
+
     def test_a_watch_that_nobody_waits_on_is_no_hindrance(self, open_storage: OpenStorage) -> None:
         storage = open_storage()
         with storage.watch(["t", "u"]), storage.watch(["t"]):

@@ -1,0 +1,52 @@
+"""Calling a handler, and reading what becomes of its job from how it ended."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from jobq.job import Job, outcome_of
+from jobq.outcomes import Done, Outcome, Retry
+from jobq.worker.handlers import label
+
+
+class Answer(NamedTuple):
+    """What a handler wants. was_returned: whether it is Done with what the handler returned, and not raised."""
+
+    outcome: Outcome
+    was_returned: bool = False
+
+
+def call(function: Callable[[Job], Any], job: Job) -> Answer:
+    """Call a handler that is no coroutine function. This raises nothing, not even what ends programs."""
+    try:
+        return answer(function, function(job))
+    except BaseException as error:
+        return failure(error)
+
+
+def answer(function: Callable[[Job], Any], result: Any) -> Answer:
+    """What a handler that returned wants. Raises TypeError if what it returned has still to be awaited."""
+    if result is not None and inspect.isawaitable(result):
+        if inspect.iscoroutine(result):
+            result.close()
+        raise TypeError(f"{label(function)} returned something to await: declare it with async def")
+    return Answer(Done(result), was_returned=True)
+
+
+def failure(error: BaseException) -> Answer:
+    """What a handler that raised wants.
+
+    Unlike in a `with job:` block, SystemExit and KeyboardInterrupt are failures as any other: the worker goes on, so a
+    job that raises them each time has to come to an end.
+    """
+    if error.__traceback__ is not None and error.__traceback__.tb_next is not None:
+        error.__traceback__ = error.__traceback__.tb_next  # it begins with the handler's own lines
+    outcome = outcome_of(error) if isinstance(error, Exception) else Retry(error=error)
+    if isinstance(outcome, Done) and isinstance(outcome.then, Iterator):
+        try:
+            outcome.then = list(outcome.then)  # it may be asked for twice: if another job's outcome is refused
+        except Exception as problem:
+            return failure(problem)
+    return Answer(outcome)

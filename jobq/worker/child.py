@@ -1,0 +1,218 @@
+"""What a child process of a worker does: it runs the handlers that its parent names, one after the other.
+
+Parent and child speak through a pipe: the parent sends tasks, the child asks for what handlers want from their job, and
+sends how each ended. Nothing that a handler returns or raises is sent as the object it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from multiprocessing import connection, parent_process
+from typing import Any, NamedTuple
+
+from jobq import errors, inputs
+from jobq.errors import JobqError, LeaseLost
+from jobq.job import Job, lost_message
+from jobq.model.records import Record
+from jobq.model.status import CancelReason
+from jobq.model.times import Seconds
+from jobq.model.views import Exchange, JobInfo
+from jobq.outcomes import Cancel, Done, Outcome, Reject, Release, Retry
+from jobq.worker.calling import Answer, answer, call, failure
+
+References = dict[str | None, tuple[str, str, bool]]
+"""Of each handler's name: its module, its name therein, and whether it is a coroutine function."""
+
+
+class Task(NamedTuple):
+    """A job, and the name of its handler."""
+
+    handler: str | None
+    record: Record
+    payload: bytes
+    deadline: datetime
+    lease: int
+
+
+class Question(NamedTuple):
+    """What a handler wants from its job: a verb of Job, or an outcome."""
+
+    verb: str
+    arguments: tuple[Any, ...] = ()
+    outcome: Outcome | None = None
+
+
+class Reply(NamedTuple):
+    """What the parent says to a question: a value and the job's deadline, or the name of an error and its message."""
+
+    value: Any = None
+    deadline: datetime | None = None
+    error: str = ""
+    message: str = ""
+
+
+class Report(NamedTuple):
+    """How a handler ended. dropped: why what it returned cannot be kept, "" if it can."""
+
+    outcome: Outcome
+    was_returned: bool = False
+    dropped: str = ""
+
+
+class Ready(NamedTuple):
+    """The child is ready for tasks; or, with a problem, it will never be."""
+
+    problem: str = ""
+
+
+def main(pipe: connection.Connection, references: References) -> None:
+    """Run tasks until the parent closes the pipe."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # a terminal and a service manager send them to the children, too,
+        signal.signal(number, signal.SIG_IGN)  # but it is the parent who decides
+    threading.Thread(target=_end_with_parent, name="jobq-parent", daemon=True).start()
+    try:
+        functions = {name: _import(module, path) for name, (module, path, _) in references.items()}
+    except Exception as problem:
+        pipe.send(Ready(f"{type(problem).__name__}: {problem}"))
+        return
+    pipe.send(Ready())
+    while True:
+        try:
+            task: Task = pipe.recv()
+        except EOFError:
+            return
+        job = Job(Parent(pipe), task.record, task.payload, task.deadline, task.lease)
+        is_async = references[task.handler][2]
+        said = _run(functions[task.handler], job) if is_async else call(functions[task.handler], job)
+        pipe.send(_report(said))
+
+
+def _import(module: str, path: str) -> Callable[[Job], Any]:
+    found: Any = importlib.import_module(module)
+    for part in path.split("."):
+        found = getattr(found, part)
+    function: Callable[[Job], Any] = found
+    return function
+
+
+def _run(function: Callable[[Job], Any], job: Job) -> Answer:
+    try:
+        return answer(function, asyncio.run(function(job)))
+    except BaseException as error:
+        return failure(error)
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _report(said: Answer) -> Report:
+    """What can be sent of it."""
+    try:
+        outcome = plain(said.outcome)
+    except (TypeError, ValueError) as problem:
+        if said.was_returned:
+            return Report(Done(), was_returned=True, dropped=str(problem))
+        return Report(Retry(error=inputs.error(problem)))
+    return Report(outcome, said.was_returned)
+
+
+def plain(outcome: Outcome) -> Outcome:
+    """The same outcome of nothing but plain values: errors are texts. Raises TypeError and ValueError."""
+    if isinstance(outcome, Done):
+        inputs.encoded_json(outcome.result, "result")
+        return Done(outcome.result, then=outcome.then)
+    if isinstance(outcome, Retry):
+        return Retry(outcome.delay, run_at=outcome.run_at, error=inputs.error(outcome.error))
+    if isinstance(outcome, Release):
+        return Release(outcome.delay)
+    if isinstance(outcome, Reject):
+        return Reject(inputs.error(outcome.error), reason=outcome.reason)
+    if isinstance(outcome, Cancel):
+        return Cancel(outcome.note)
+    raise TypeError(f"an outcome must be Done, Retry, Release, Reject or Cancel, not {type(outcome).__name__}")
+
+
+class Parent:
+    """What a Job in the child has for its service: the parent does what is asked. Threads of a handler may share it."""
+
+    def __init__(self, pipe: connection.Connection) -> None:
+        self._pipe = pipe
+        self._lock = threading.Lock()
+
+    def done(self, jobs: Job, result: Any = None) -> None:
+        """See Holder."""
+        self._settle(jobs, Done(result))
+
+    def retry(
+        self,
+        jobs: Job,
+        delay: Seconds | None = None,
+        *,
+        run_at: datetime | None = None,
+        error: str | BaseException | None = None,
+    ) -> None:
+        """See Holder."""
+        self._settle(jobs, Retry(delay, run_at=run_at, error=error))
+
+    def release(self, jobs: Job, delay: Seconds = 0) -> None:
+        """See Holder."""
+        self._settle(jobs, Release(delay))
+
+    def reject(
+        self, jobs: Job, error: str | BaseException | None = None, *, reason: CancelReason = CancelReason.REJECTED
+    ) -> None:
+        """See Holder."""
+        self._settle(jobs, Reject(error, reason=reason))
+
+    def extend(self, jobs: Job, seconds: Seconds | None = None) -> None:
+        """See Holder."""
+        reply = self._ask(jobs, Question("extend", (seconds,)))
+        jobs.deadline = reply.deadline or jobs.deadline
+
+    def exchange(self, outcomes: Iterable[tuple[Job, Outcome]]) -> Exchange[Job]:
+        """See Holder: of one job."""
+        [(job, outcome)] = outcomes
+        try:
+            ids = self._settle(job, outcome)
+        except LeaseLost:
+            return Exchange([], [], [job])
+        return Exchange([], ids, [])
+
+    def get(self, id: int) -> JobInfo:
+        """See Holder: of the job itself."""
+        info: JobInfo = self._ask(None, Question("info")).value
+        return info
+
+    def _log(self, job: Job, message: str) -> None:
+        self._ask(job, Question("log", (message,)))
+
+    def _settle(self, job: Job, outcome: Outcome) -> list[int]:
+        ids: list[int] = self._ask(job, Question("settle", outcome=plain(outcome))).value
+        job._outcome = outcome
+        return ids
+
+    def _ask(self, job: Job | None, question: Question) -> Reply:
+        with self._lock:
+            self._pipe.send(question)
+            reply: Reply = self._pipe.recv()
+        if reply.error == LeaseLost.__name__ and job is not None:
+            raise LeaseLost(lost_message([job]), jobs=[job])
+        if reply.error:
+            raise _error(reply)
+        return reply
+
+
+def _error(reply: Reply) -> Exception:
+    kinds = {"TypeError": TypeError, "ValueError": ValueError}
+    kind: type[Exception] = getattr(errors, reply.error, None) or kinds.get(reply.error, JobqError)
+    return kind(reply.message)

@@ -1,0 +1,194 @@
+"""The one thread of a worker that speaks to the queue.
+
+It hands jobs to executors and settles what has ended, renews leases, and stops when it is told. Handlers run elsewhere,
+so that none of them keeps it from renewing leases, as long as it lets go of Python's lock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from jobq.errors import JobqError, ServiceClosed
+from jobq.model.times import SECOND
+from jobq.service import JobService
+from jobq.worker.exchanging import Exchanging
+from jobq.worker.hand import Hand
+from jobq.worker.inbox import Inbox
+from jobq.worker.moments import Moments
+from jobq.worker.pace import HORIZON
+from jobq.worker.run import Ending
+
+FIRST_PAUSE = SECOND // 10
+LONGEST_PAUSE = 5 * SECOND
+"""Nanoseconds to wait after the first, and after many storage errors in a row."""
+IDLE = 3600 * SECOND
+"""Nanoseconds to sleep if there is nothing to do; whatever comes up ends it."""
+
+
+class Coordinator:
+    """Runs jobs until it is told to stop; or, in a burst, until there is nothing left to reserve.
+
+    concurrency: jobs that run at once. lease, grace: nanoseconds.
+    """
+
+    def __init__(
+        self,
+        svc: JobService,
+        topics: Sequence[str],
+        hand: Hand,
+        inbox: Inbox,
+        moments: Moments,
+        *,
+        concurrency: int,
+        lease: int,
+        grace: int,
+        burst: bool,
+    ) -> None:
+        self._svc = svc
+        self._topics = topics
+        self._hand = hand
+        self._inbox = inbox
+        self._moments = moments
+        self._concurrency = concurrency
+        self._beat = lease // 3
+        self._grace = grace
+        self._burst = burst
+        self._clock = svc.clock
+        self._exchanging = Exchanging(svc, lease / SECOND, moments)
+        self._unsettled: list[Ending] = []
+        self._is_dry = False
+        self._is_emptiness_told = False
+        self._beat_at = 0
+        self._stop_at: int | None = None
+        self._pause = 0
+
+    def run(self) -> None:
+        """Do so. Raises ServiceClosed, what an executor failed with, and a storage error that keeps it from ending."""
+        self._inbox.wake()
+        while not self._is_over():
+            if self._inbox.problem is not None:
+                raise self._inbox.problem
+            try:
+                self._turn()
+                self._pause = 0
+            except ServiceClosed:
+                raise
+            except JobqError as problem:
+                if self._is_grace_over():
+                    raise
+                self._wait_out(problem)
+
+    def run_dry(self) -> int:
+        """Run what there is to reserve, without waiting for anything, and return how many jobs that were."""
+        n = 0
+        self._is_dry = False
+        while not self._is_dry or self._unsettled or not self._inbox.is_empty():
+            n += self.step()
+        return n
+
+    def let_go(self) -> None:
+        """Stop what runs and give back what is held, as far as that is possible."""
+        endings = self._unsettled + self._hand.collect() + self._hand.withdraw() + self._hand.stop_all()
+        if endings:
+            self._exchanging.exchange(endings, (), 0)
+
+    # -- a turn: to wait, and to do what there is to do
+
+    def _turn(self) -> None:
+        nap = self._nap() / SECOND
+        if self._is_dry and self._room() > 0:
+            with self._svc.listen(self._topics) as listener:
+                self._inbox.wait_for_jobs(listener, nap)
+                self.step()
+        else:
+            self._inbox.wait(nap)
+            self.step()
+
+    def step(self) -> int:
+        """Do what there is to do now, and return how many jobs were begun."""
+        self._unsettled += self._hand.collect()
+        self._unsettled += self._hand.enforce_limits()
+        self._heed_stops()
+        self._renew()
+        return self._exchange()
+
+    def _exchange(self) -> int:
+        self._unsettled += self._hand.withdraw(only_stale=True) if len(self._hand) > self._concurrency else []
+        room = self._room()
+        try:
+            jobs = self._exchanging.exchange(self._unsettled, self._topics, room)
+        finally:
+            self._unsettled = [ending for ending in self._unsettled if ending.run.is_held]
+        if room:
+            self._is_dry = len(jobs) < room
+            self._tell_emptiness(bool(jobs))
+        if jobs:
+            if not self._hand.held():
+                self._beat_at = self._clock.steady() + self._beat
+            self._unsettled += self._hand.take(jobs)
+        waiting = len(self._hand) - self._concurrency
+        self._inbox.wake_at = len(self._hand) // 2 if waiting > 0 else 1
+        return len(jobs)
+
+    def _room(self) -> int:
+        """How many jobs to reserve."""
+        if self._inbox.stops:
+            return 0
+        most = min(self._concurrency + self._hand.ahead(), self._svc.limits.batch)
+        return max(0, most - len(self._hand))
+
+    def _renew(self) -> None:
+        now = self._clock.steady()
+        if now >= self._beat_at and (held := self._hand.held()):
+            self._hand.lose(self._exchanging.renew(held))
+            self._beat_at = now + self._beat
+
+    def _tell_emptiness(self, is_supplied: bool) -> None:
+        if is_supplied:
+            self._is_emptiness_told = False
+        if self._is_dry and not self._is_emptiness_told:
+            self._is_emptiness_told = True
+            for topic in self._topics:
+                self._moments.topic_empty(topic)
+
+    # -- waiting
+
+    def _nap(self) -> int:
+        """Nanoseconds until there is something to do even if nothing happens."""
+        if self._unsettled or (not self._is_dry and self._room() > 0):
+            return 0
+        now = self._clock.steady()
+        has_backlog = len(self._hand) > self._concurrency
+        times = [now + IDLE, self._hand.next_time(has_backlog=has_backlog)]
+        times.append(now + HORIZON if has_backlog else None)  # so that what has ended is settled soon
+        times.append(self._beat_at if self._hand.held() else None)
+        times.append(None if self._is_grace_over() else self._stop_at)
+        return max(0, min(time for time in times if time is not None) - now)
+
+    def _wait_out(self, problem: JobqError) -> None:
+        self._pause = min(max(2 * self._pause, FIRST_PAUSE), LONGEST_PAUSE, self._beat)
+        self._moments.worker_error(problem, f"it tries again in {self._pause / SECOND:g} seconds")
+        end = self._clock.steady() + self._pause
+        stops = self._inbox.stops
+        while (left := end - self._clock.steady()) > 0 and self._inbox.stops == stops:
+            self._inbox.wait(left / SECOND)
+        self._inbox.wake()  # what came meanwhile is waiting
+
+    # -- stopping
+
+    def _heed_stops(self) -> None:
+        if not self._inbox.stops:
+            return
+        if self._stop_at is None:
+            self._stop_at = self._clock.steady() + self._grace
+            self._unsettled += self._hand.withdraw()
+            self._moments.stopping(self._grace / SECOND, len(self._hand))
+        if self._is_grace_over():
+            self._unsettled += self._hand.stop_all()
+
+    def _is_grace_over(self) -> bool:
+        return self._inbox.stops > 1 or (self._stop_at is not None and self._clock.steady() >= self._stop_at)
+
+    def _is_over(self) -> bool:
+        is_idle = not self._hand and not self._unsettled and self._inbox.is_empty()
+        return is_idle and (self._inbox.stops > 0 or (self._burst and self._is_dry))

@@ -1,0 +1,119 @@
+"""Handlers that are coroutines, on one event loop in a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from contextlib import suppress
+
+from jobq.worker.calling import answer, failure
+from jobq.worker.executor import Post
+from jobq.worker.run import Ending, Run
+
+LAST_WORDS = 0.1
+"""Seconds that coroutines which were given up have, to hear that the loop ends."""
+
+
+class EventLoop:
+    """Runs up to n coroutines at a time."""
+
+    def __init__(self, n: int, post: Post) -> None:
+        self._n = n
+        self._post = post
+        self._backlog: deque[Run] = deque()
+        self._tasks: dict[Run, asyncio.Task[None]] = {}
+        self._strays: set[asyncio.Task[None]] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._is_called = False
+
+    def begin(self) -> None:
+        """See Executor: the loop begins with its first run."""
+
+    def submit(self, run: Run) -> None:
+        """See Executor."""
+        self._backlog.append(run)
+        if not self._is_called:
+            self._is_called = True
+            self._running_loop().call_soon_threadsafe(self._fill)
+
+    def withdraw(self) -> list[Run]:
+        """See Executor."""
+        runs: list[Run] = []
+        with suppress(IndexError):
+            while True:
+                runs.append(self._backlog.popleft())
+        return runs
+
+    def cancel(self, run: Run) -> bool:
+        """See Executor."""
+        return self.stop(run)
+
+    def stop(self, run: Run) -> bool:
+        """See Executor: the coroutine is cancelled."""
+        self._running_loop().call_soon_threadsafe(self._cancel, run)
+        return True
+
+    def give_up(self, run: Run) -> None:
+        """See Executor."""
+        self._running_loop().call_soon_threadsafe(self._let_go, run)
+
+    def close(self) -> None:
+        """See Executor."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+
+    def _running_loop(self) -> asyncio.AbstractEventLoop:
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+            threading.Thread(target=self._serve, args=[self._loop], name="jobq-loop", daemon=True).start()
+        return self._loop
+
+    def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
+        asyncio.set_event_loop(loop)
+        try:
+            loop.run_forever()
+            if left := [*self._tasks.values(), *self._strays]:
+                for task in left:
+                    task.cancel()
+                loop.run_until_complete(asyncio.wait(left, timeout=LAST_WORDS))
+            loop.run_until_complete(loop.shutdown_asyncgens())
+        finally:
+            asyncio.set_event_loop(None)
+            loop.close()
+
+    # -- in the thread of the loop
+
+    def _fill(self) -> None:
+        self._is_called = False
+        with suppress(IndexError):
+            while len(self._tasks) < self._n:
+                run = self._backlog.popleft()
+                self._tasks[run] = asyncio.get_running_loop().create_task(self._serve_one(run))
+
+    async def _serve_one(self, run: Run) -> None:
+        run.thread = threading.get_ident()
+        ending = await self._run(run) if self._post.begins(run) else Ending(run, None)
+        self._tasks.pop(run, None)
+        self._post.ended(ending if run.claim() else ending._replace(is_late=True))
+        self._fill()
+
+    async def _run(self, run: Run) -> Ending:
+        function = run.handler.function
+        try:
+            said = answer(function, await function(run.job))
+        except BaseException as error:
+            if isinstance(error, asyncio.CancelledError) and run.stopped_at:
+                return Ending(run, None)
+            said = failure(error)
+        return Ending(run, said.outcome, was_returned=said.was_returned)
+
+    def _cancel(self, run: Run) -> None:
+        if (task := self._tasks.get(run)) is not None:
+            task.cancel()
+
+    def _let_go(self, run: Run) -> None:
+        if (task := self._tasks.pop(run, None)) is not None:
+            self._strays.add(task)  # the loop itself keeps no task alive
+            task.add_done_callback(self._strays.discard)
+        self._fill()

@@ -1,0 +1,59 @@
+"""What a worker tells those who watch it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from jobq.job import Job
+from jobq.model.status import CancelReason
+
+if TYPE_CHECKING:
+    from jobq.worker.worker import Worker
+
+Error = str | BaseException | None
+"""Why a handler failed: the exception, or as much of it as a child process could say; None if nothing was said."""
+
+
+class Observer:
+    """The moments of a worker. Override those you need; each does nothing by itself.
+
+    What is said of a job's end is said after it was committed. `started` is called in the thread that runs the handler
+    (for a coroutine that of the event loop), everything else in the worker's own thread, which must not be held up:
+    while it is, no lease is renewed. An observer that raises is logged, and breaks nothing.
+    """
+
+    def worker_started(self, worker: Worker) -> None:
+        """The worker begins to reserve."""
+
+    def worker_stopped(self, worker: Worker) -> None:
+        """The worker has come to its end, and runs nothing any more."""
+
+    def worker_error(self, error: BaseException) -> None:
+        """Something went wrong that is no handler's fault: the storage failed, or a child process could not begin."""
+
+    def topic_empty(self, topic: str) -> None:
+        """There is nothing left to reserve in a topic; said again once there was a job in between."""
+
+    def started(self, job: Job) -> None:
+        """The handler is called next."""
+
+    def completed(self, job: Job, result: Any) -> None:
+        """The job is Done, with this result."""
+
+    def enqueued(self, job: Job, ids: list[int]) -> None:
+        """The job was done, and with it those were enqueued that its `then` names."""
+
+    def released(self, job: Job, delay: float) -> None:
+        """The job was given back for `delay` seconds: its handler said so, or the worker stops."""
+
+    def retried(self, job: Job, error: Error) -> None:
+        """The job failed, and will be tried again."""
+
+    def dead(self, job: Job, error: Error, reason: CancelReason) -> None:
+        """The job is a dead letter: its retries are used up, it was rejected, or no handler is for it."""
+
+    def canceled(self, job: Job, note: str | None) -> None:
+        """The handler canceled its job."""
+
+    def lease_lost(self, job: Job) -> None:
+        """The job was canceled while it ran, or its lease ran out: its outcome will be dropped."""

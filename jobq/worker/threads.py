@@ -1,0 +1,155 @@
+"""Slots that are threads: each runs one handler at a time."""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from typing import Protocol
+
+from jobq.worker.calling import call
+from jobq.worker.executor import Post
+from jobq.worker.run import Ending, Run
+
+CLOSING = 5.0
+"""Seconds that idle threads have to end, and the child processes that they may have."""
+
+
+class Slot(Protocol):
+    """What a thread does with a run."""
+
+    def prepare(self) -> None:
+        """Get ready for the first run."""
+        ...
+
+    def run(self, run: Run) -> Ending:
+        """Run the handler to its end. Raises nothing."""
+        ...
+
+    def stop(self, run: Run) -> bool:
+        """Stop this run if it is still this slot's, from another thread; False if that cannot be done."""
+        ...
+
+    def close(self) -> None:
+        """Let go."""
+        ...
+
+
+class PlainSlot:
+    """Calls the handler in the thread itself, where nothing can stop it."""
+
+    def __init__(self) -> None:
+        self._context = contextvars.copy_context()
+
+    def prepare(self) -> None:
+        """See Slot."""
+
+    def run(self, run: Run) -> Ending:
+        """See Slot. Each job has a context of its own, so that what one sets the next does not see."""
+        answer = self._context.copy().run(call, run.handler.function, run.job)
+        return Ending(run, answer.outcome, was_returned=answer.was_returned)
+
+    def stop(self, run: Run) -> bool:
+        """See Slot."""
+        return False
+
+    def close(self) -> None:
+        """See Slot."""
+
+
+class Threads:
+    """Up to n daemon threads, begun as they are needed; or all at once, if their slots take time to get ready.
+
+    fail: told of a slot that could not be made ready at all.
+    """
+
+    def __init__(self, n: int, make_slot: Callable[[], Slot], post: Post, *, is_eager: bool = False) -> None:
+        self._n = n
+        self._make_slot = make_slot
+        self._post = post
+        self._is_eager = is_eager
+        self._backlog: SimpleQueue[Run | None] = SimpleQueue()
+        self._runs: dict[Run, Slot | None] = {}
+        self._begun = 0
+        self._threads: list[threading.Thread] = []
+
+    def begin(self) -> None:
+        """See Executor."""
+        if self._is_eager:
+            for _ in range(self._n):
+                self._begin()
+
+    def submit(self, run: Run) -> None:
+        """See Executor."""
+        self._runs[run] = None
+        self._backlog.put(run)
+        self._fill()
+
+    def withdraw(self) -> list[Run]:
+        """See Executor."""
+        runs: list[Run] = []
+        with suppress(Empty):
+            while (run := self._backlog.get_nowait()) is not None:
+                self._runs.pop(run, None)
+                runs.append(run)
+        return runs
+
+    def cancel(self, run: Run) -> bool:
+        """See Executor: the handler has to ask `job.canceled()`."""
+        return False
+
+    def stop(self, run: Run) -> bool:
+        """See Executor."""
+        slot = self._runs.get(run)
+        return slot is not None and slot.stop(run)
+
+    def give_up(self, run: Run) -> None:
+        """See Executor."""
+        self._runs.pop(run, None)
+        self._threads = [thread for thread in self._threads if thread.ident != run.thread]
+        self._fill()
+
+    def close(self) -> None:
+        """See Executor."""
+        for _ in self._threads:
+            self._backlog.put(None)
+        end = time.monotonic() + CLOSING
+        for thread in self._threads:
+            thread.join(max(0, end - time.monotonic()))
+
+    def _fill(self) -> None:
+        if len(self._threads) < min(self._n, len(self._runs)):
+            self._begin()
+
+    def _begin(self) -> None:
+        self._begun += 1
+        # A daemon, or a handler that does not end would keep the whole program from ending.
+        thread = threading.Thread(target=self._serve, name=f"jobq-{self._begun}", daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _serve(self) -> None:
+        slot = self._make_slot()
+        try:
+            slot.prepare()
+            while (run := self._backlog.get()) is not None:
+                if not self._serve_one(slot, run):
+                    return
+                del run  # while it waits, the last job need not be kept
+                slot.prepare()
+        except Exception as problem:
+            self._post.failed(problem)
+        finally:
+            slot.close()
+
+    def _serve_one(self, slot: Slot, run: Run) -> bool:
+        self._runs[run] = slot
+        run.thread = threading.get_ident()
+        ending = slot.run(run) if self._post.begins(run) else Ending(run, None)
+        self._runs.pop(run, None)
+        is_ours = run.claim()
+        self._post.ended(ending if is_ours else ending._replace(is_late=True))
+        return is_ours

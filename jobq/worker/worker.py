@@ -1,0 +1,251 @@
+"""Worker: runs handlers for the jobs of topics."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import Any, NoReturn, TypeVar, overload
+
+from jobq import inputs
+from jobq.errors import JobqError
+from jobq.job import Job
+from jobq.model.times import Seconds, duration
+from jobq.ports import Clock
+from jobq.service import JobService
+from jobq.worker.coordinator import Coordinator
+from jobq.worker.executors import Executors, Kind
+from jobq.worker.hand import Hand
+from jobq.worker.handlers import Handlers, default_name
+from jobq.worker.inbox import Inbox
+from jobq.worker.moments import Moments
+from jobq.worker.observer import Observer
+from jobq.worker.pace import Pace
+from jobq.worker.signals import stopping_by_signals
+
+F = TypeVar("F", bound=Callable[[Job], Any])
+
+MOST_SLOTS = 10_000
+
+
+class Worker:
+    """Reserves the jobs of topics, runs a handler for each, and settles it by how the handler ended.
+
+    svc: the queue. topics: one or several, served in the order given. concurrency: how many jobs run at once, 1 to
+    10,000. executor: "thread", or "process" for handlers that need Python's lock for long, which are run by child
+    processes and have to be importable. lease: seconds (above 0) for which jobs are reserved; it is renewed each third
+    of it. grace: seconds that running jobs have to end once the worker was told to stop. observer: what is told of each
+    moment. max_jobs: how many jobs a child process runs before it is replaced; None for no end.
+
+    A handler that returns has done its job, and what it returns is kept as the result if it is a JSON value. It may
+    raise Done, Retry, Release, Reject or Cancel; any other exception retries the job after its backoff.
+    """
+
+    def __init__(
+        self,
+        svc: JobService,
+        topics: str | Iterable[str],
+        *,
+        concurrency: int = 1,
+        executor: Kind = "thread",
+        lease: Seconds = 30,
+        grace: Seconds = 30,
+        observer: Observer | None = None,
+        max_jobs: int | None = None,
+    ) -> None:
+        _check_service(svc)
+        _check_executor(executor, max_jobs)
+        observer = Observer() if observer is None else observer
+        _check_observer(observer)
+        self._svc = svc
+        self._topics = inputs.topics(topics)
+        self._concurrency = inputs.whole(concurrency, "concurrency", least=1, most=MOST_SLOTS)
+        self._executor: Kind = executor
+        self._lease = duration(lease, "lease", above_zero=True)
+        self._grace = duration(grace, "grace")
+        self._moments = Moments(observer)
+        self._max_jobs = max_jobs
+        self._handlers = Handlers()
+        self._lock = threading.Lock()
+        self._stage: Stage | None = None
+
+    def __repr__(self) -> str:
+        topics = ", ".join(map(repr, self._topics))
+        return f"<Worker of {topics}: {self._concurrency} × {self._executor}, {self._svc!r}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Worker cannot be pickled: make one in the process that runs it")
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it runs, in whichever thread."""
+        stage = self._stage
+        return stage is not None and stage.pid == os.getpid()
+
+    @property
+    def lost_slots(self) -> int:
+        """How many handlers were given up and run still, as threads cannot be stopped. Others took their slots."""
+        stage = self._stage
+        return 0 if stage is None or stage.hand is None else stage.hand.lost_slots
+
+    # -- registering handlers
+
+    @overload
+    def handler(self, name: F, /) -> F: ...
+    @overload
+    def handler(self, name: str | None = None, /, *, time_limit: Seconds | None = None) -> Callable[[F], F]: ...
+    def handler(self, name: F | str | None = None, /, *, time_limit: Seconds | None = None) -> F | Callable[[F], F]:
+        """Register what handles the jobs of a name: `@worker.handler`, or `@worker.handler("name", time_limit=20)`.
+
+        name: the jobs' name, by default that of the function. time_limit: seconds (above 0) a job may take. A coroutine
+        is then cancelled and a child process killed; a thread cannot be stopped, so its job is failed, and another
+        thread takes its place. The function takes the Job; it is returned as it is.
+        Raises TypeError for what cannot handle a job, ValueError for a name that has a handler already.
+        """
+        if name is not None and not isinstance(name, str):
+            self._handlers.add(default_name(name), name, time_limit)
+            return name
+
+        def register(function: F) -> F:
+            self._handlers.add(default_name(function) if name is None else name, function, time_limit)
+            return function
+
+        return register
+
+    @overload
+    def default(self, function: F, /) -> F: ...
+    @overload
+    def default(self, function: None = None, /, *, time_limit: Seconds | None = None) -> Callable[[F], F]: ...
+    def default(self, function: F | None = None, /, *, time_limit: Seconds | None = None) -> F | Callable[[F], F]:
+        """Register what handles the jobs of all other names: `@worker.default`. Arguments as in `handler`."""
+
+        def register(function: F) -> F:
+            self._handlers.add(None, function, time_limit)
+            return function
+
+        return register if function is None else register(function)
+
+    # -- running
+
+    def run(self, *, burst: bool = False) -> None:
+        """Run jobs until it is told to stop, by `stop` or by a signal.
+
+        In the main thread, SIGTERM and SIGINT stop it: the first ends reserving and waits up to `grace` seconds for
+        what runs; then, or at the second, what still runs is given back without counting as a retry.
+        burst: end as soon as nothing is left to reserve; what is delayed until later, and what another worker holds, is
+        not waited for.
+        Raises ConfigError if handlers are missing or cannot be run, JobqError if it runs already; ServiceClosed if the
+        service was closed meanwhile. Storage errors are observed and waited out.
+        """
+        inputs.flag(burst, "burst")
+        stage = self._claim()
+        with stopping_by_signals(stage.inbox.press):
+            self._work(stage, burst=burst)
+
+    def start(self) -> None:
+        """Run it in a thread of its own, until `stop`, or until the program ends. Raises what `run` raises at once."""
+        stage = self._claim()
+        atexit.register(self.stop)
+        threading.Thread(target=self._work_in_background, args=[stage], name="jobq-worker", daemon=True).start()
+
+    def stop(self, *, wait: bool = True, force: bool = False) -> None:
+        """Stop it, from any thread, as a signal does; if it does not run, do nothing.
+
+        wait: return when it has stopped; not in a handler, which it would wait for. force: as the second signal: give
+        back at once what still runs.
+        """
+        inputs.flag(wait, "wait")
+        inputs.flag(force, "force")
+        stage = self._stage
+        if stage is not None:
+            stage.inbox.stop(2 if force else 1)
+            if wait and not stage.is_inside():
+                stage.ended.wait()
+
+    def _claim(self) -> Stage:
+        with self._lock:
+            if self.is_running:
+                raise JobqError(f"{self!r} runs already: stop it first, or make another one")
+            self._handlers.check(is_for_processes=self._executor == "process")
+            self._stage = Stage(self._svc.clock, self._moments)
+            return self._stage
+
+    def _work_in_background(self, stage: Stage) -> None:
+        with suppress(Exception):  # it is logged and observed, and there is nobody to raise it to
+            self._work(stage, burst=False)
+        atexit.unregister(self.stop)
+
+    def _work(self, stage: Stage, *, burst: bool) -> None:
+        stage.thread = threading.get_ident()
+        executors = Executors(self._executor, self._concurrency, self._handlers, self._max_jobs, stage.inbox)
+        pace = Pace(0 if self._handlers.are_mixed() else self._concurrency)
+        stage.hand = Hand(self._handlers, executors.of, stage.inbox, self._moments, self._svc.clock, pace)
+        coordinator = self._coordinator(stage.inbox, stage.hand, burst=burst)
+        failure: BaseException | None = None
+        self._moments.worker_started(self)
+        try:
+            executors.begin()
+            coordinator.run()
+        except BaseException as problem:
+            failure = problem
+            with suppress(JobqError):  # the leases will end
+                coordinator.let_go()
+            raise
+        finally:
+            executors.close()
+            self._stage = None
+            self._moments.worker_stopped(self, failure)
+            stage.ended.set()
+
+    def _coordinator(self, inbox: Inbox, hand: Hand, *, burst: bool) -> Coordinator:
+        return Coordinator(
+            self._svc,
+            self._topics,
+            hand,
+            inbox,
+            self._moments,
+            concurrency=self._concurrency,
+            lease=self._lease,
+            grace=self._grace,
+            burst=burst,
+        )
+
+
+class Stage:
+    """One run of a worker, as other threads see it.
+
+    thread: which thread coordinates. hand: what it has in hand. ended: set when it has stopped.
+    """
+
+    def __init__(self, clock: Clock, moments: Moments) -> None:
+        self.inbox = Inbox(clock, moments)
+        self.hand: Hand | None = None
+        self.ended = threading.Event()
+        self.pid = os.getpid()
+        self.thread: int | None = None
+
+    def is_inside(self) -> bool:
+        """Whether the calling thread is one of the worker's own."""
+        me = threading.get_ident()
+        return me == self.thread or (self.hand is not None and self.hand.has_thread(me))
+
+
+def _check_service(svc: JobService) -> None:
+    if not isinstance(svc, JobService):
+        raise TypeError(f"a Worker takes a JobService, not {type(svc).__name__}: jobq.Worker(jobq.open(url), topics)")
+
+
+def _check_observer(observer: Observer) -> None:
+    if not isinstance(observer, Observer):
+        raise TypeError(f"observer must be a jobq.Observer, not {observer!r}: derive your class from it")
+
+
+def _check_executor(executor: str, max_jobs: int | None) -> None:
+    if executor not in ("thread", "process"):
+        raise ValueError(f"executor must be 'thread' or 'process', not {executor!r}")
+    if max_jobs is not None:
+        inputs.whole(max_jobs, "max_jobs", least=1, most=2**31)
+        if executor != "process":
+            raise ValueError("max_jobs is for executor='process': it says when a child process is replaced")
