@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jobq.testing.clock import ManualClock
     from jobq.testing.contract import OpenStorage, StorageContract
+    from jobq.testing.drain import drain
     from jobq.testing.invariants import check_invariants
     from jobq.testing.queue import QueueForTests
 
-__all__ = ["ManualClock", "OpenStorage", "QueueForTests", "StorageContract", "check_invariants"]
+__all__ = ["ManualClock", "OpenStorage", "QueueForTests", "StorageContract", "check_invariants", "drain"]
 
 _MODULES = {
     "ManualClock": "clock",
@@ -22,6 +23,7 @@ _MODULES = {
     "QueueForTests": "queue",
     "StorageContract": "contract",
     "check_invariants": "invariants",
+    "drain": "drain",
 }
 
 

@@ -17,9 +17,6 @@ class QueueForTests(JobService):
     seconds.
     """
 
-    clock: ManualClock
-    """Moves the time of this queue: `queue.clock.advance(60)`."""
-
     def __init__(
         self,
         *,
@@ -28,6 +25,11 @@ class QueueForTests(JobService):
         limits: Limits | None = None,
         clock: ManualClock | None = None,
     ) -> None:
-        self.clock = clock or ManualClock(patience=5)
-        storage = MemoryStorage(clock=self.clock)
+        self._manual = clock or ManualClock(patience=5)
+        storage = MemoryStorage(clock=self._manual)
         super().__init__(storage, defaults=defaults, topic_defaults=topic_defaults, limits=limits)
+
+    @property
+    def clock(self) -> ManualClock:
+        """Moves the time of this queue: `queue.clock.advance(60)`."""
+        return self._manual

@@ -64,7 +64,8 @@ class Hand:
     def ahead(self) -> int:
         """How many jobs to have waiting for a slot."""
         now = self._clock.steady()
-        oldest = max((now - run.begun for run in self._runs if run.begun is not None), default=0)
+        running = [run.begun for run in self._runs if run.begun is not None and run.ended is None]
+        oldest = now - min(running, default=now)
         return self._pace.ahead(oldest)
 
     def take(self, jobs: Sequence[Job]) -> list[Ending]:
@@ -84,13 +85,12 @@ class Hand:
 
     def collect(self) -> list[Ending]:
         """What has ended of itself."""
-        now = self._clock.steady()
         endings: list[Ending] = []
         for ending in self._inbox.take():
             run = ending.run
             self._runs.pop(run, None)
-            if run.begun is not None:
-                self._pace.note(now - run.begun)
+            if run.begun is not None and run.ended is not None:
+                self._pace.note(run.ended - run.begun)
             if ending.is_late:
                 self._given_up.discard(run)
             if ending.dropped:

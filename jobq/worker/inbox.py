@@ -42,6 +42,7 @@ class Inbox:
 
     def ended(self, ending: Ending) -> None:
         """See Post."""
+        ending.run.ended = self._clock.steady()
         self._endings.append(ending)
         if len(self._endings) >= self.wake_at:
             self.wake()

@@ -18,10 +18,16 @@ STALE = 5 * HORIZON
 MOST = 200
 """Jobs that are reserved ahead at the most."""
 MEMORY = 20
+"""Jobs by whose times it is judged."""
+OUTLIERS = 2
+"""Of these, as many as may be slow: the system keeps one or the other waiting."""
 
 
 class Pace:
-    """Judges by the slowest of the last jobs, so that a mixture is treated as slow."""
+    """Judges by almost the slowest of the last jobs, so that a mixture is treated as slow.
+
+    slots: how many run at once; 0 to have nothing reserved ahead.
+    """
 
     def __init__(self, slots: int) -> None:
         self._slots = slots
@@ -33,7 +39,8 @@ class Pace:
 
     def ahead(self, oldest: int) -> int:
         """How many jobs to have waiting. oldest: for how many nanoseconds the oldest running job has run."""
-        slowest = max(max(self._last, default=0), oldest)
+        known = sorted(self._last)
+        slowest = max(known[-1 - OUTLIERS] if len(known) > OUTLIERS else 0, oldest)
         if slowest <= 0:
             return 0
         return min(MOST, HORIZON // slowest * self._slots)

@@ -14,11 +14,12 @@ class Run:
     """A job from its reservation to the end of its handler.
 
     begun: when the handler was called, in nanoseconds of the steady clock; None while it waits for a slot.
+    ended: when it had ended; None until then.
     thread: which thread runs the handler. is_held: whether the reservation is ours to renew and to settle.
     stopped_at: when its handler was told to stop, else 0. verdict: what becomes of the job if the handler does.
     """
 
-    __slots__ = ("_claim", "begun", "handler", "is_held", "job", "reserved", "stopped_at", "thread", "verdict")
+    __slots__ = ("_claim", "begun", "ended", "handler", "is_held", "job", "reserved", "stopped_at", "thread", "verdict")
 
     def __init__(self, job: Job, handler: Handler, reserved: int) -> None:
         self.job = job
@@ -26,6 +27,7 @@ class Run:
         self.reserved = reserved
         self.stopped_at = 0
         self.begun: int | None = None
+        self.ended: int | None = None
         self.thread: int | None = None
         self.is_held = True
         self.verdict: Outcome | None = None

@@ -5,8 +5,8 @@ from __future__ import annotations
 import atexit
 import os
 import threading
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, NoReturn, TypeVar, overload
 
 from jobq import inputs
@@ -16,9 +16,10 @@ from jobq.model.times import Seconds, duration
 from jobq.ports import Clock
 from jobq.service import JobService
 from jobq.worker.coordinator import Coordinator
+from jobq.worker.executor import Executor
 from jobq.worker.executors import Executors, Kind
 from jobq.worker.hand import Hand
-from jobq.worker.handlers import Handlers, default_name
+from jobq.worker.handlers import Handler, Handlers, default_name
 from jobq.worker.inbox import Inbox
 from jobq.worker.moments import Moments
 from jobq.worker.observer import Observer
@@ -102,14 +103,15 @@ class Worker:
         name: the jobs' name, by default that of the function. time_limit: seconds (above 0) a job may take. A coroutine
         is then cancelled and a child process killed; a thread cannot be stopped, so its job is failed, and another
         thread takes its place. The function takes the Job; it is returned as it is.
-        Raises TypeError for what cannot handle a job, ValueError for a name that has a handler already.
+        Raises TypeError for what cannot handle a job, ValueError for a name that has a handler already, JobqError while
+        the worker runs.
         """
         if name is not None and not isinstance(name, str):
-            self._handlers.add(default_name(name), name, time_limit)
+            self._register(default_name(name), name, time_limit)
             return name
 
         def register(function: F) -> F:
-            self._handlers.add(default_name(function) if name is None else name, function, time_limit)
+            self._register(default_name(function) if name is None else name, function, time_limit)
             return function
 
         return register
@@ -122,10 +124,15 @@ class Worker:
         """Register what handles the jobs of all other names: `@worker.default`. Arguments as in `handler`."""
 
         def register(function: F) -> F:
-            self._handlers.add(None, function, time_limit)
+            self._register(None, function, time_limit)
             return function
 
         return register if function is None else register(function)
+
+    def _register(self, name: str | None, function: Callable[[Job], Any], time_limit: Seconds | None) -> None:
+        if self.is_running:
+            raise JobqError(f"{self!r} runs: register its handlers before that")
+        self._handlers.add(name, function, time_limit)
 
     # -- running
 
@@ -178,35 +185,58 @@ class Worker:
         atexit.unregister(self.stop)
 
     def _work(self, stage: Stage, *, burst: bool) -> None:
-        stage.thread = threading.get_ident()
         executors = Executors(self._executor, self._concurrency, self._handlers, self._max_jobs, stage.inbox)
-        pace = Pace(0 if self._handlers.are_mixed() else self._concurrency)
-        stage.hand = Hand(self._handlers, executors.of, stage.inbox, self._moments, self._svc.clock, pace)
-        coordinator = self._coordinator(stage.inbox, stage.hand, burst=burst)
-        failure: BaseException | None = None
-        self._moments.worker_started(self)
-        try:
+        slots = 0 if self._handlers.are_mixed() else self._concurrency  # the executors do not know of each other
+        coordinator = self._coordinator(stage, executors.of, Pace(slots), burst=burst)
+        with self._running(stage, coordinator, executors.close):
             executors.begin()
             coordinator.run()
+
+    def _drain(self, most: int) -> int:
+        """See jobq.testing.drain."""
+        from jobq.worker.inline import Inline
+
+        stage = self._claim()
+        inline = Inline(stage.inbox)
+        coordinator = self._coordinator(stage, lambda handler: inline, Pace(0), concurrency=1)
+        with self._running(stage, coordinator, inline.close):
+            return coordinator.run_dry(most)
+
+    @contextmanager
+    def _running(self, stage: Stage, coordinator: Coordinator, close: Callable[[], None]) -> Iterator[None]:
+        failure: BaseException | None = None
+        stage.thread = threading.get_ident()
+        self._moments.worker_started(self)
+        try:
+            yield
         except BaseException as problem:
             failure = problem
             with suppress(JobqError):  # the leases will end
                 coordinator.let_go()
             raise
         finally:
-            executors.close()
+            close()
             self._stage = None
             self._moments.worker_stopped(self, failure)
             stage.ended.set()
 
-    def _coordinator(self, inbox: Inbox, hand: Hand, *, burst: bool) -> Coordinator:
+    def _coordinator(
+        self,
+        stage: Stage,
+        executor_of: Callable[[Handler], Executor],
+        pace: Pace,
+        *,
+        concurrency: int | None = None,
+        burst: bool = True,
+    ) -> Coordinator:
+        stage.hand = Hand(self._handlers, executor_of, stage.inbox, self._moments, self._svc.clock, pace)
         return Coordinator(
             self._svc,
             self._topics,
-            hand,
-            inbox,
+            stage.hand,
+            stage.inbox,
             self._moments,
-            concurrency=self._concurrency,
+            concurrency=concurrency or self._concurrency,
             lease=self._lease,
             grace=self._grace,
             burst=burst,
