@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jobq.testing.clock import ManualClock
     from jobq.testing.contract import OpenStorage, StorageContract
-    from jobq.testing.drain import drain
+    from jobq.testing.draining import drain
     from jobq.testing.invariants import check_invariants
     from jobq.testing.queue import QueueForTests
 
@@ -23,7 +23,7 @@ _MODULES = {
     "QueueForTests": "queue",
     "StorageContract": "contract",
     "check_invariants": "invariants",
-    "drain": "drain",
+    "drain": "draining",
 }
 
 

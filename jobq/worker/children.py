@@ -2,51 +2,55 @@
 
 from __future__ import annotations
 
-import signal
 import threading
-from contextlib import suppress
-from multiprocessing import get_context
-from multiprocessing.context import SpawnProcess
+from collections.abc import Callable
 
-from jobq.errors import ConfigError, LeaseLost
+from jobq.errors import JobqError, LeaseLost
 from jobq.job import Job, lost_message
 from jobq.outcomes import Outcome, Release, Retry
-from jobq.worker import child
-from jobq.worker.child import Question, Ready, References, Reply, Report, Task
+from jobq.worker.child import Question, References, Reply, Report, Task
 from jobq.worker.executor import Post
 from jobq.worker.handlers import Handlers, reference
+from jobq.worker.offspring import Offspring
 from jobq.worker.run import Ending, Run
 from jobq.worker.threads import Threads
 
 RESTART = 5
 """Seconds for which a job is given back if no child process can be begun for it."""
-FAREWELL = 2.0
-"""Seconds that an idle child has to end."""
 
 
 def children(n: int, handlers: Handlers, max_jobs: int | None, post: Post) -> Threads:
     """An executor of n child processes, each replaced after max_jobs jobs, and when it dies."""
     references: References = {handler.name: (*reference(handler.function), handler.is_async) for handler in handlers}
-    return Threads(n, lambda: ChildSlot(references, max_jobs, post), post, is_eager=True)
+    return Threads(n, lambda: ChildSlot(lambda: Child(references), max_jobs, post), post, is_eager=True)
 
 
 class ChildSlot:
     """One child after the other."""
 
-    def __init__(self, references: References, max_jobs: int | None, post: Post) -> None:
-        self._references = references
+    def __init__(self, begin: Callable[[], Child], max_jobs: int | None, post: Post) -> None:
+        self._begin = begin
         self._max_jobs = max_jobs
         self._post = post
         self._child: Child | None = None
         self._is_proven = False
+        self._is_shut = False
+        self._lock = threading.Lock()
 
     def prepare(self) -> None:
         """See Slot. Raises ConfigError if not even the first child can begin."""
         if self._child is not None:
             return
         try:
-            self._child = Child(self._references)
+            with self._lock:
+                if self._is_shut:
+                    return
+                self._child = self._begin()
+            self._child.await_ready()
         except Exception as problem:
+            self.close()
+            if self._is_shut:
+                return
             if not self._is_proven:
                 raise
             self._post.troubled(problem)
@@ -55,105 +59,110 @@ class ChildSlot:
     def run(self, run: Run) -> Ending:
         """See Slot."""
         if self._child is not None and not self._child.is_alive():
-            self._drop()  # it died while it was idle, for which no job has to pay
+            self.close()  # it died while it was idle, for which no job has to pay
         self.prepare()
         if self._child is None:
-            return Ending(run, Release(RESTART))
+            return Ending(run, None if self._is_shut else Release(RESTART))
         ending = self._child.work(run)
         if not self._child.is_alive() or self._child.jobs == self._max_jobs:
-            self._drop()
+            self.close()
         return ending
 
     def stop(self, run: Run) -> bool:
-        """See Slot: the child is killed."""
+        """See Slot: the child is killed; or it is not even asked, if it has not begun yet."""
         child = self._child
-        return child is not None and child.kill_in(run)
+        if child is not None:
+            child.kill_in(run)
+        return True
+
+    def shut(self) -> None:
+        """See Slot: what is idle ends when it is closed, by its own thread."""
+        with self._lock:
+            self._is_shut = True
+            if self._child is not None:
+                self._child.kill_unless_idle()
 
     def close(self) -> None:
         """See Slot."""
-        self._drop()
-
-    def _drop(self) -> None:
         if self._child is not None:
             self._child.end()
             self._child = None
 
 
 class Child:
-    """A child process. jobs: how many it has run."""
+    """A child process that runs handlers. jobs: how many it has run."""
 
     def __init__(self, references: References) -> None:
-        context = get_context("spawn")  # a fork would inherit locks, threads and the storage's files
-        self._pipe, theirs = context.Pipe()
-        self._process: SpawnProcess = context.Process(target=child.main, args=(theirs, references), name="jobq-child")
+        self._process = Offspring(references)
         self._lock = threading.Lock()
         self._run: Run | None = None
+        self._is_idle = False
+        self._is_broken = False
         self.jobs = 0
-        with theirs:
-            self._process.start()
-        self._await_ready()
+
+    def await_ready(self) -> None:
+        """Wait until it has imported the handlers. Raises ConfigError if it cannot."""
+        self._process.await_ready()
+        with self._lock:
+            self._is_idle = True
 
     def is_alive(self) -> bool:
-        """Whether it runs."""
-        return self._process.is_alive()
+        """Whether it can be given a job."""
+        return not self._is_broken and self._process.is_alive()
 
     def work(self, run: Run) -> Ending:
         """Have a handler run, and answer what it asks."""
-        self.jobs += 1
         with self._lock:
+            if run.stopped_at:
+                return Ending(run, None)
             self._run = run
+            self._is_idle = False
+        self.jobs += 1
         try:
             return self._converse(run)
-        except (EOFError, OSError):
-            return Ending(run, None if run.stopped_at else Retry(error=self._obituary()))
         finally:
             with self._lock:
                 self._run = None
+                self._is_idle = True
 
-    def kill_in(self, run: Run) -> bool:
-        """Kill it if it runs this."""
+    def kill_in(self, run: Run) -> None:
+        """Kill it if it runs this. If it does not yet, it never will, as the run was told to stop."""
         with self._lock:
             if self._run is run:
-                self._process.kill()
-            return self._run is run
+                self._kill()
+
+    def kill_unless_idle(self) -> None:
+        """Kill it if it is not ready for jobs, or has one."""
+        with self._lock:
+            if not self._is_idle:
+                self._kill()
 
     def end(self) -> None:
         """Let it end, and make sure that it does."""
-        self._pipe.close()
-        self._process.join(FAREWELL)
-        if self._process.is_alive():
+        if self._is_broken:
             self._process.kill()
-            self._process.join()
-        self._process.close()
+        self._process.end()
 
-    def _await_ready(self) -> None:
-        try:
-            ready: Ready = self._pipe.recv()
-            problem = ready.problem
-        except (EOFError, OSError):
-            problem = f"{self._obituary()}. If it is this program's own script that it could not import: "
-            problem += "worker.run() belongs under `if __name__ == '__main__':`"
-        if problem:
-            self.end()
-            raise ConfigError(f"a child process of the worker could not begin: {problem}")
+    def _kill(self) -> None:
+        self._is_broken = True  # the signal may take a moment to arrive
+        self._process.kill()
 
     def _converse(self, run: Run) -> Ending:
         job = run.job
-        self._pipe.send(Task(run.handler.name, job._record, job.payload, job.deadline, job._lease))
-        while True:
-            said: Question | Report = self._pipe.recv()
-            if isinstance(said, Report):
-                return Ending(run, said.outcome, was_returned=said.was_returned, dropped=said.dropped)
-            self._pipe.send(_reply(job, said))
-
-    def _obituary(self) -> str:
-        self._process.join(FAREWELL)
-        code = self._process.exitcode
-        how = "it still runs, but hears nothing" if code is None else f"it exited with status {code}"
-        if code is not None and code < 0:
-            with suppress(ValueError):
-                how = f"it was killed by {signal.Signals(-code).name}"
-        return f"ChildProcessError: the process of the handler died: {how}"
+        try:
+            self._process.send(Task(run.handler.name, job._record, job.payload, job.deadline, job._lease))
+        except OSError:  # it has died just now, and the job was not begun
+            self._is_broken = True
+            return Ending(run, None if run.stopped_at else Release())
+        try:
+            while not isinstance(said := self._process.receive(), Report):
+                self._process.send(_reply(job, said))
+        except Exception as problem:
+            self._is_broken = True
+            is_dead = isinstance(problem, EOFError | OSError)
+            error = f"ChildProcessError: {self._process.obituary()}" if is_dead else problem
+            return Ending(run, None if run.stopped_at else Retry(error=error))
+        return Ending(run, said.outcome, was_returned=said.was_returned, dropped=said.dropped)
 
 
 def _reply(job: Job, question: Question) -> Reply:
@@ -162,7 +171,9 @@ def _reply(job: Job, question: Question) -> Reply:
             return Reply(_settle(job, question.outcome))
         return Reply(getattr(job, question.verb)(*question.arguments), job.deadline)
     except Exception as problem:
-        return Reply(error=type(problem).__name__, message=str(problem))
+        details = {name: value for name, value in vars(problem).items() if name != "jobs"}
+        is_ours = isinstance(problem, JobqError)
+        return Reply(error=type(problem).__name__, message=str(problem), details=details if is_ours else {})
 
 
 def _settle(job: Job, outcome: Outcome) -> list[int]:

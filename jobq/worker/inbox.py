@@ -34,7 +34,7 @@ class Inbox:
 
     def begins(self, run: Run) -> bool:
         """See Post."""
-        if not run.is_held:
+        if not run.is_held or run.job._is_revoked:
             return False
         run.begun = self._clock.steady()
         self._moments.started(run.job)

@@ -166,7 +166,7 @@ class Worker:
         inputs.flag(wait, "wait")
         inputs.flag(force, "force")
         stage = self._stage
-        if stage is not None:
+        if stage is not None and stage.pid == os.getpid():  # a forked child has none of its threads
             stage.inbox.stop(2 if force else 1)
             if wait and not stage.is_inside():
                 stage.ended.wait()
