@@ -1,30 +1,37 @@
 """What a child process of a worker does: it runs the handlers that its parent names, one after the other.
 
 Parent and child speak through a pipe: the parent sends tasks, the child asks for what handlers want from their job, and
-sends how each ended. Nothing that a handler returns or raises is sent as the object it is.
+sends how each ended. Nothing that a handler returns or raises is sent as the object it is, as the parent may not know
+its class.
 """
 
 from __future__ import annotations
 
 import asyncio
+import copy
 import importlib
+import json
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from multiprocessing import connection, parent_process
+from multiprocessing.reduction import ForkingPickler
+from types import FrameType
 from typing import Any, NamedTuple
 
 from jobq import errors, inputs
 from jobq.errors import JobqError, LeaseLost
 from jobq.job import Job, lost_message
 from jobq.model.records import Record
+from jobq.model.requests import UNSET, NewJob
 from jobq.model.status import CancelReason
 from jobq.model.times import Seconds
 from jobq.model.views import Exchange, JobInfo
 from jobq.outcomes import Cancel, Done, Outcome, Reject, Release, Retry
 from jobq.worker.calling import Answer, answer, call, failure
+from jobq.worker.signals import SIGNALS
 
 References = dict[str | None, tuple[str, str, bool]]
 """Of each handler's name: its module, its name therein, and whether it is a coroutine function."""
@@ -49,12 +56,16 @@ class Question(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """What the parent says to a question: a value and the job's deadline, or the name of an error and its message."""
+    """What the parent says to a question.
+
+    A value and the job's deadline; or the name of an error, its message, and its other attributes.
+    """
 
     value: Any = None
     deadline: datetime | None = None
     error: str = ""
     message: str = ""
+    details: Mapping[str, Any] = {}
 
 
 class Report(NamedTuple):
@@ -73,8 +84,8 @@ class Ready(NamedTuple):
 
 def main(pipe: connection.Connection, references: References) -> None:
     """Run tasks until the parent closes the pipe."""
-    for number in (signal.SIGINT, signal.SIGTERM):  # a terminal and a service manager send them to the children, too,
-        signal.signal(number, signal.SIG_IGN)  # but it is the parent who decides
+    _leave_signals_to_parent()
+    os.register_at_fork(after_in_child=pipe.close)  # or the parent would not notice the death of this process
     threading.Thread(target=_end_with_parent, name="jobq-parent", daemon=True).start()
     try:
         functions = {name: _import(module, path) for name, (module, path, _) in references.items()}
@@ -87,10 +98,30 @@ def main(pipe: connection.Connection, references: References) -> None:
             task: Task = pipe.recv()
         except EOFError:
             return
-        job = Job(Parent(pipe), task.record, task.payload, task.deadline, task.lease)
+        parent = Parent(pipe)
+        job = Job(parent, task.record, task.payload, task.deadline, task.lease)
         is_async = references[task.handler][2]
         said = _run(functions[task.handler], job) if is_async else call(functions[task.handler], job)
-        pipe.send(_report(said))
+        parent.tell(_report(said))
+
+
+def _leave_signals_to_parent() -> None:
+    """Survive what a terminal and a service manager send to every process: it is the parent who decides.
+
+    The signals are not ignored, as programs that a handler begins would then ignore them, too.
+    """
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+
+    def hear(number: int, frame: FrameType | None) -> None: ...
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    for number in SIGNALS:
+        signal.signal(number, hear)
+    os.register_at_fork(after_in_child=restore)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
 def _import(module: str, path: str) -> Callable[[Job], Any]:
@@ -115,22 +146,30 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _report(said: Answer) -> Report:
-    """What can be sent of it."""
+def _report(said: Answer) -> bytes:
+    """What can be sent of it, as it is sent."""
     try:
-        outcome = plain(said.outcome)
+        return _pickled(Report(plain(said.outcome), said.was_returned))
     except (TypeError, ValueError) as problem:
         if said.was_returned:
-            return Report(Done(), was_returned=True, dropped=str(problem))
-        return Report(Retry(error=inputs.error(problem)))
-    return Report(outcome, said.was_returned)
+            return _pickled(Report(Done(), was_returned=True, dropped=str(problem)))
+        return _pickled(Report(Retry(error=inputs.error(problem))))
+
+
+def _pickled(message: Report | Question) -> bytes:
+    """Raises TypeError for what cannot be pickled."""
+    try:
+        return bytes(ForkingPickler.dumps(message))
+    except Exception as problem:
+        raise TypeError(f"this cannot be sent to the worker: {problem}") from problem
 
 
 def plain(outcome: Outcome) -> Outcome:
     """The same outcome of nothing but plain values: errors are texts. Raises TypeError and ValueError."""
     if isinstance(outcome, Done):
-        inputs.encoded_json(outcome.result, "result")
-        return Done(outcome.result, then=outcome.then)
+        result = json.loads(inputs.encoded_json(outcome.result, "result"))
+        then = outcome.then if isinstance(outcome.then, NewJob) else [_plain_job(job) for job in outcome.then]
+        return Done(result, then=_plain_job(then) if isinstance(then, NewJob) else then)
     if isinstance(outcome, Retry):
         return Retry(outcome.delay, run_at=outcome.run_at, error=inputs.error(outcome.error))
     if isinstance(outcome, Release):
@@ -142,12 +181,33 @@ def plain(outcome: Outcome) -> Outcome:
     raise TypeError(f"an outcome must be Done, Retry, Release, Reject or Cancel, not {type(outcome).__name__}")
 
 
+def _plain_job(job: NewJob) -> NewJob:
+    if not isinstance(job, NewJob):
+        return job  # it is for the parent to say what is wrong
+    job = copy.copy(job)
+    if isinstance(job.payload, memoryview):
+        job.payload = bytes(job.payload)
+    if job.json is not UNSET:
+        job.json = json.loads(inputs.encoded_json(job.json, "json"))
+    return job
+
+
 class Parent:
-    """What a Job in the child has for its service: the parent does what is asked. Threads of a handler may share it."""
+    """What a Job in the child has for its service: the parent does what is asked. Threads of a handler may share it.
+
+    A thread that goes on after its handler has ended is told that the reservation is over.
+    """
 
     def __init__(self, pipe: connection.Connection) -> None:
         self._pipe = pipe
         self._lock = threading.Lock()
+        self._is_over = False
+
+    def tell(self, report: bytes) -> None:
+        """Say how the handler ended; nothing can be asked any more."""
+        with self._lock:
+            self._is_over = True
+            self._pipe.send_bytes(report)
 
     def done(self, jobs: Job, result: Any = None) -> None:
         """See Holder."""
@@ -202,8 +262,13 @@ class Parent:
         return ids
 
     def _ask(self, job: Job | None, question: Question) -> Reply:
+        message = _pickled(question)
         with self._lock:
-            self._pipe.send(question)
+            if self._is_over:
+                raise LeaseLost(
+                    "the handler of this job has ended, and with it the reservation", jobs=[job] if job else []
+                )
+            self._pipe.send_bytes(message)
             reply: Reply = self._pipe.recv()
         if reply.error == LeaseLost.__name__ and job is not None:
             raise LeaseLost(lost_message([job]), jobs=[job])
@@ -215,4 +280,6 @@ class Parent:
 def _error(reply: Reply) -> Exception:
     kinds = {"TypeError": TypeError, "ValueError": ValueError}
     kind: type[Exception] = getattr(errors, reply.error, None) or kinds.get(reply.error, JobqError)
-    return kind(reply.message)
+    error = kind(reply.message)
+    vars(error).update(reply.details)
+    return error

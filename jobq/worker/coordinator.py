@@ -15,7 +15,7 @@ from jobq.worker.exchanging import Exchanging
 from jobq.worker.hand import Hand
 from jobq.worker.inbox import Inbox
 from jobq.worker.moments import Moments
-from jobq.worker.pace import HORIZON
+from jobq.worker.pace import HORIZON, Pace
 from jobq.worker.run import Ending
 
 FIRST_PAUSE = SECOND // 10
@@ -38,6 +38,7 @@ class Coordinator:
         hand: Hand,
         inbox: Inbox,
         moments: Moments,
+        pace: Pace,
         *,
         concurrency: int,
         lease: int,
@@ -49,6 +50,7 @@ class Coordinator:
         self._hand = hand
         self._inbox = inbox
         self._moments = moments
+        self._pace = pace
         self._concurrency = concurrency
         self._beat = lease // 3
         self._grace = grace
@@ -119,8 +121,10 @@ class Coordinator:
     def _exchange(self) -> int:
         self._unsettled += self._hand.withdraw(only_stale=True) if len(self._hand) > self._concurrency else []
         room = self._room()
+        began = self._clock.steady()
         try:
             jobs = self._exchanging.exchange(self._unsettled, self._topics, room)
+            self._pace.note_commit(self._clock.steady() - began)
         finally:
             self._unsettled = [ending for ending in self._unsettled if ending.run.is_held]
         if room:
@@ -131,7 +135,7 @@ class Coordinator:
                 self._beat_at = self._clock.steady() + self._beat
             self._unsettled += self._hand.take(jobs)
         waiting = len(self._hand) - self._concurrency
-        self._inbox.wake_at = len(self._hand) // 2 if waiting > 0 else 1
+        self._inbox.wake_at(len(self._hand) // 2 if waiting > 0 else 1)
         return len(jobs)
 
     def _room(self) -> int:

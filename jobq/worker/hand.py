@@ -13,7 +13,7 @@ from jobq.worker.executor import Executor
 from jobq.worker.handlers import NOBODY, Handler, Handlers
 from jobq.worker.inbox import Inbox
 from jobq.worker.moments import Moments
-from jobq.worker.pace import STALE, Pace
+from jobq.worker.pace import Pace
 from jobq.worker.run import Ending, Run
 from jobq.worker.traces import where_is
 
@@ -90,7 +90,7 @@ class Hand:
             run = ending.run
             self._runs.pop(run, None)
             if run.begun is not None and run.ended is not None:
-                self._pace.note(run.ended - run.begun)
+                self._pace.note_run(run.ended - run.begun)
             if ending.is_late:
                 self._given_up.discard(run)
             if ending.dropped:
@@ -130,7 +130,7 @@ class Hand:
         """Give back the jobs that wait for a slot; only if they have waited for long, if so asked."""
         now = self._clock.steady()
         waiting = [run for run in self._runs if run.begun is None]
-        if not waiting or (only_stale and now - waiting[0].reserved < STALE):
+        if not waiting or (only_stale and now - waiting[0].reserved < self._pace.patience):
             return []
         runs = [run for executor in dict.fromkeys(self._runs.values()) for run in executor.withdraw()]
         for run in runs:
@@ -149,7 +149,7 @@ class Hand:
     def next_time(self, *, has_backlog: bool) -> int | None:
         """When there is something to do even if nothing ends; None if never."""
         now = self._clock.steady()
-        times = [now + STALE] if has_backlog else []
+        times = [now + self._pace.patience] if has_backlog else []
         for run in self._runs:
             if run.stopped_at:
                 times.append(run.stopped_at + UNWINDING)

@@ -16,7 +16,7 @@ from jobq.worker.run import Ending, Run
 class Inbox:
     """Takes what executors report (it is their Post) and the wish to stop, from any thread, or from a signal handler.
 
-    wake_at: how many endings are worth being woken for. stops: 1 if the worker is to stop, 2 if it is to do so at once.
+    stops: 1 if the worker is to stop, 2 if it is to do so at once.
     problem: what makes it impossible to go on.
     """
 
@@ -26,7 +26,7 @@ class Inbox:
         self._endings: deque[Ending] = deque()
         self._ring = Ring()
         self._listener: Listener | None = None
-        self.wake_at = 1
+        self._wake_at = 1
         self.stops = 0
         self.problem: Exception | None = None
 
@@ -44,7 +44,7 @@ class Inbox:
         """See Post."""
         ending.run.ended = self._clock.steady()
         self._endings.append(ending)
-        if len(self._endings) >= self.wake_at:
+        if len(self._endings) >= self._wake_at:
             self.wake()
 
     def troubled(self, problem: Exception) -> None:
@@ -72,6 +72,12 @@ class Inbox:
             listener.wake()
 
     # -- for the coordinator
+
+    def wake_at(self, n: int) -> None:
+        """Be woken when n runs have ended."""
+        self._wake_at = n
+        if len(self._endings) >= n:  # they may have ended while they were not yet worth it
+            self._ring.set()
 
     def take(self) -> list[Ending]:
         """What ended since the last time."""

@@ -2,7 +2,7 @@
 
 A job of some microseconds costs less than the commit that settles it, so jobs that short are taken by the dozen, and
 one commit settles them all. A job of more than some milliseconds is never taken before there is a slot for it: another
-worker could have run it meanwhile.
+worker could have run it meanwhile. Where commits are slow, the slots are supplied for as long as two of them take.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from collections import deque
 from jobq.model.times import SECOND
 
 HORIZON = SECOND // 100
-"""Nanoseconds for which the slots may be supplied ahead."""
-STALE = 5 * HORIZON
-"""Nanoseconds after which a job that still waits for a slot is given back."""
+LONGEST_HORIZON = SECOND // 10
+"""Nanoseconds for which the slots are supplied ahead, at least and at most."""
+PATIENCE = 5
+"""Horizons after which a job that still waits for a slot is given back."""
 MOST = 200
 """Jobs that are reserved ahead at the most."""
 MEMORY = 20
@@ -31,11 +32,21 @@ class Pace:
 
     def __init__(self, slots: int) -> None:
         self._slots = slots
+        self._horizon = HORIZON
         self._last: deque[int] = deque(maxlen=MEMORY)
 
-    def note(self, nanos: int) -> None:
+    def note_run(self, nanos: int) -> None:
         """A job took so long."""
         self._last.append(nanos)
+
+    def note_commit(self, nanos: int) -> None:
+        """A commit took so long."""
+        self._horizon = min(max(HORIZON, 2 * nanos), LONGEST_HORIZON)
+
+    @property
+    def patience(self) -> int:
+        """Nanoseconds after which a job that still waits for a slot is to be given back."""
+        return PATIENCE * self._horizon
 
     def ahead(self, oldest: int) -> int:
         """How many jobs to have waiting. oldest: for how many nanoseconds the oldest running job has run."""
@@ -43,4 +54,4 @@ class Pace:
         slowest = max(known[-1 - OUTLIERS] if len(known) > OUTLIERS else 0, oldest)
         if slowest <= 0:
             return 0
-        return min(MOST, HORIZON // slowest * self._slots)
+        return min(MOST, self._horizon // slowest * self._slots)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -21,11 +22,12 @@ def stopping_by_signals(stop: Callable[[], None]) -> Iterator[None]:
         yield
         return
     received = 0
+    pid = os.getpid()
 
     def on_signal(number: int, frame: FrameType | None) -> None:
         nonlocal received
         received += 1
-        if received <= 2:
+        if received <= 2 and os.getpid() == pid:  # a process that a handler forked ends by it, as any other
             stop()
         else:
             restore()
@@ -37,9 +39,9 @@ def stopping_by_signals(stop: Callable[[], None]) -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
     before = {number: signal.getsignal(number) for number in SIGNALS}
-    for number in SIGNALS:
-        signal.signal(number, on_signal)
     try:
+        for number in SIGNALS:
+            signal.signal(number, on_signal)
         yield
     finally:
         restore()

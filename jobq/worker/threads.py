@@ -33,6 +33,10 @@ class Slot(Protocol):
         """Stop this run if it is still this slot's, from another thread; False if that cannot be done."""
         ...
 
+    def shut(self) -> None:
+        """There will be no more runs, from another thread; do not get ready for any."""
+        ...
+
     def close(self) -> None:
         """Let go."""
         ...
@@ -56,6 +60,9 @@ class PlainSlot:
         """See Slot."""
         return False
 
+    def shut(self) -> None:
+        """See Slot."""
+
     def close(self) -> None:
         """See Slot."""
 
@@ -75,6 +82,8 @@ class Threads:
         self._runs: dict[Run, Slot | None] = {}
         self._begun = 0
         self._threads: list[threading.Thread] = []
+        self._slots: list[Slot] = []
+        self._is_closed = False
 
     def begin(self) -> None:
         """See Executor."""
@@ -114,6 +123,9 @@ class Threads:
 
     def close(self) -> None:
         """See Executor."""
+        self._is_closed = True
+        for slot in list(self._slots):
+            slot.shut()
         for _ in self._threads:
             self._backlog.put(None)
         end = time.monotonic() + CLOSING
@@ -133,6 +145,9 @@ class Threads:
 
     def _serve(self) -> None:
         slot = self._make_slot()
+        self._slots.append(slot)
+        if self._is_closed:
+            slot.shut()
         try:
             slot.prepare()
             while (run := self._backlog.get()) is not None:
@@ -144,6 +159,7 @@ class Threads:
             self._post.failed(problem)
         finally:
             slot.close()
+            self._slots.remove(slot)
 
     def _serve_one(self, slot: Slot, run: Run) -> bool:
         self._runs[run] = slot

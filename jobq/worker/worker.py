@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import importlib
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -154,6 +155,8 @@ class Worker:
     def start(self) -> None:
         """Run it in a thread of its own, until `stop`, or until the program ends. Raises what `run` raises at once."""
         stage = self._claim()
+        if self._executor == "process":
+            importlib.import_module("multiprocessing.util")  # ends children at exit: registered before, it comes after
         atexit.register(self.stop)
         threading.Thread(target=self._work_in_background, args=[stage], name="jobq-worker", daemon=True).start()
 
@@ -215,10 +218,12 @@ class Worker:
                 coordinator.let_go()
             raise
         finally:
-            close()
-            self._stage = None
-            self._moments.worker_stopped(self, failure)
-            stage.ended.set()
+            try:
+                close()
+            finally:  # a third signal may break in
+                self._stage = None
+                self._moments.worker_stopped(self, failure)
+                stage.ended.set()
 
     def _coordinator(
         self,
@@ -236,6 +241,7 @@ class Worker:
             stage.hand,
             stage.inbox,
             self._moments,
+            pace,
             concurrency=concurrency or self._concurrency,
             lease=self._lease,
             grace=self._grace,

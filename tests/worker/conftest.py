@@ -1,0 +1,27 @@
+"""Fixtures of the worker's tests."""
+
+from __future__ import annotations
+
+import pytest
+
+from jobq import JobService
+from tests.conftest import OpenStorage
+from tests.worker.scenes import Recorder, Watched
+
+
+@pytest.fixture
+def watched(open_storage: OpenStorage) -> Watched:
+    """The storage under test, watched."""
+    return Watched(open_storage())
+
+
+@pytest.fixture
+def queue(watched: Watched) -> JobService:
+    """A JobService over the watched storage."""
+    return JobService(watched)
+
+
+@pytest.fixture
+def seen() -> Recorder:
+    """An observer that notes every moment."""
+    return Recorder()
