@@ -7,7 +7,6 @@ production: what runs may end, and nothing is lost.
 """
 
 import tempfile
-import time
 from datetime import UTC, datetime, timedelta
 
 import jobq
@@ -27,7 +26,6 @@ def schedule(svc: JobService) -> None:
 def your_job_name(job: Job) -> None:
     """The handler is found by the job's name. If it returns, the job is done; if it raises, it is tried again."""
     late = (datetime.now(UTC) - job.info().run_at).total_seconds()
-    time.sleep(0.01)  # what is to be done
     print(f"job {job.id} executed with {job.json()}, {late * 1000:.0f} ms after it was due", flush=True)
 
 

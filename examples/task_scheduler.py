@@ -58,7 +58,7 @@ def play(svc: JobService, payload: str, delay: float, retry_delay: float) -> Non
         info = svc.wait_for(id, timeout=delay + 4 * retry_delay + 30)
     finally:
         worker.stop()
-    print(f"Job {id} is {info.status}, after {info.attempt} attempts" if info.retry_count else f"Job {id} is {info.status}")
+    print(f"Job {id} is {info.cancel_reason or info.status} at attempt {info.attempt}")
 
 
 def main() -> None:

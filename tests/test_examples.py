@@ -4,27 +4,43 @@ from __future__ import annotations
 
 import os
 import re
+import runpy
+import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 import jobq
+from jobq.testing import QueueForTests, drain
 from tests.clocks import PATIENCE
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
-SMALL = ["batch_consumer", "expire_orders", "ready_retry_cancel"]
+SMALL = [
+    "basic_scheduler",
+    "batch_consumer",
+    "expire_orders",
+    "job_handlers",
+    "ready_retry_cancel",
+    "task_scheduler",
+]
 WITHOUT_LMDB = "import runpy, sys; sys.modules['lmdb'] = None; runpy.run_path(sys.argv[1], run_name='__main__')"
 
 
-def run(folder: Path, name: str, *how: str) -> list[str]:
+def environment(folder: Path) -> dict[str, str]:
+    """For an example whose temporary files are to be in this folder."""
+    return os.environ | {"PYTHONPATH": str(Path(jobq.__file__).parent.parent), "TMPDIR": str(folder)}
+
+
+def run(folder: Path, name: str, *arguments: str, how: tuple[str, ...] = ()) -> list[str]:
     """Run an example in an empty folder, in a Python of its own; the lines it prints, once it left nothing behind."""
-    environment = os.environ | {"PYTHONPATH": str(Path(jobq.__file__).parent.parent), "TMPDIR": str(folder)}
-    script = str(EXAMPLES / f"{name}.py")
-    command = [sys.executable, "-W", "error", *how, script]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=PATIENCE)
+    command = [sys.executable, "-W", "error", *how, str(EXAMPLES / f"{name}.py"), *arguments]
+    done = subprocess.run(
+        command, cwd=folder, env=environment(folder), capture_output=True, text=True, timeout=PATIENCE
+    )
     assert (done.returncode, done.stderr) == (0, "")
     assert list(folder.iterdir()) == []
     return done.stdout.splitlines()
@@ -87,17 +103,98 @@ def test_expire_orders(tmp_path: Path) -> None:
 
 
 def test_expire_orders_without_lmdb_goes_on_in_memory(tmp_path: Path) -> None:
-    problem, what_now, *lines, _ = run(tmp_path, "expire_orders", "-c", WITHOUT_LMDB)
+    problem, what_now, *lines, _ = run(tmp_path, "expire_orders", how=("-c", WITHOUT_LMDB))
     assert problem == "the lmdb storage needs the package lmdb: pip install 'jobq[lmdb]'"
     assert what_now == "So the orders are in memory, and would not outlive this process."
     assert [line.partition("s  ")[2].partition(",")[0] for line in lines] == ORDERS
+
+
+FAILING = [
+    "⚠️ Job failed: fail (retries left=3)",
+    "🔄 Retrying job in 2s (remaining retries=2)",
+    "⚠️ Job failed: fail (retries left=2)",
+    "🔄 Retrying job in 2s (remaining retries=1)",
+    "⚠️ Job failed: fail (retries left=1)",
+    "🔄 Retrying job in 2s (remaining retries=0)",
+    "⚠️ Job failed: fail (retries left=0)",
+    "❌ Job exhausted retries: fail",
+]
+
+
+def test_a_scheduled_task(tmp_path: Path) -> None:
+    assert run(tmp_path, "task_scheduler", "Process payment", "0.1") == [
+        "✅ Executed job: Process payment",
+        "Job 1 is done at attempt 1",
+    ]
+
+
+def test_a_scheduled_task_that_fails(tmp_path: Path) -> None:
+    *lines, last = run(tmp_path, "task_scheduler", "fail", "0", "--retry-delay", "0.1")
+    assert [line.replace("in 0.1s", "in 2s") for line in lines] == FAILING
+    assert last == "Job 1 is exhausted at attempt 4"
+
+
+def test_a_scheduled_task_is_retried_every_two_seconds_unless_told_otherwise(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    example = runpy.run_path(str(EXAMPLES / "task_scheduler.py"))
+    with QueueForTests() as queue:
+        worker = example["task_worker"](queue)
+        id = queue.enqueue(example["TOPIC"], payload="fail", delay=3, options=example["options"]())
+        queue.clock.advance(2.9)
+        assert drain(worker) == 0
+        queue.clock.advance(0.1)
+        assert drain(worker) == 1
+        for _ in range(3):
+            queue.clock.advance(1.9)
+            assert drain(worker) == 0
+            queue.clock.advance(0.1)
+            assert drain(worker) == 1
+        assert queue.get(id).cancel_reason == "exhausted"
+    assert capsys.readouterr().out.splitlines() == FAILING
+
+
+def test_job_handlers(tmp_path: Path) -> None:
+    *lines, totals = run(tmp_path, "job_handlers")
+    assert sorted(lines) == [
+        "complete_me is done at attempt 1, with the result {'simpleJson': 1}",
+        "move_to_dlq is a dead letter (rejected): cannot be handled",
+        "nobody_knows_me is a dead letter (unhandled): no handler for jobs named 'nobody_knows_me': "
+        "this worker knows 'complete_me', 'move_to_dlq', 'retry_me'",
+        "retry_me is done at attempt 2, with the result None",
+        "retry_me is retried: some error",
+    ]
+    assert totals == "2 done, 2 dead letters"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_basic_scheduler_works_until_it_is_told_to_stop(tmp_path: Path, number: signal.Signals) -> None:
+    command = [sys.executable, "-W", "error", str(EXAMPLES / "basic_scheduler.py")]
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        too_late = threading.Timer(PATIENCE, process.kill)
+        too_late.start()
+        lines = [process.stdout.readline() for _ in range(3)]
+        process.send_signal(number)
+        last, errors = process.communicate()
+        too_late.cancel()
+    assert (process.returncode, errors, last) == (0, "", "stopped, 2 jobs are done\n")
+    assert lines[0] == "Ctrl-C stops the worker\n"
+    told = [re.fullmatch(r"job (\d) executed with (.*), (\d+) ms after it was due\n", line) for line in lines[1:]]
+    assert [match and (match[1], match[2]) for match in told] == [
+        ("2", "{'args': 'can be anything'}"),
+        ("1", "{'args': 'can be anything'}"),
+    ]
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", SMALL)
 def test_an_example_is_short_and_says_how_to_run_it(name: str) -> None:
     text = (EXAMPLES / f"{name}.py").read_text()
     assert text.count("\n") < 100
-    assert f"    python examples/{name}.py\n" in text
+    assert re.search(rf"^    python examples/{name}\.py( \[.*)?$", text, re.MULTILINE)
 
 
 def test_no_example_is_left_out() -> None:

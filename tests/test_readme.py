@@ -17,6 +17,8 @@ import pytest
 import jobq
 from tests.clocks import PATIENCE
 
+pytest_plugins = ["pytester"]
+
 ROOT = Path(__file__).parent.parent
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(jobq.__file__).parent.parent)}
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -57,7 +59,10 @@ def programs(document: Path) -> list[Program]:
     return found
 
 
-PROGRAMS = [program for document in DOCUMENTS for program in programs(document)]
+ALL = [program for document in DOCUMENTS for program in programs(document)]
+ENDLESS = [program for program in ALL if "    worker.run()" in program.code]
+PROGRAMS = [program for program in ALL if program not in ENDLESS]
+TESTS = [program for program in PROGRAMS if "\ndef test_" in program.code]
 
 
 def run(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -68,17 +73,45 @@ def run(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=PATIENCE)
 
 
+def ids(some: list[Program]) -> list[str]:
+    return [program.where for program in some]
+
+
 def commands(page: Path) -> list[list[str]]:
     """The shell commands of a page, in words."""
     lines = "".join(_COMMANDS.findall(page.read_text())).splitlines()
     return [words for line in lines if (words := shlex.split(line, comments=True))]
 
 
-@pytest.mark.parametrize("program", PROGRAMS, ids=[program.where for program in PROGRAMS])
+@pytest.mark.parametrize("program", PROGRAMS, ids=ids(PROGRAMS))
 def test_a_program_prints_what_the_document_says(program: Program, tmp_path: Path) -> None:
     outcome = run(program.code, tmp_path)
     assert outcome.returncode == 0, outcome.stderr
     assert outcome.stdout == program.printed
+
+
+@pytest.mark.parametrize("program", TESTS, ids=ids(TESTS))
+def test_a_test_that_the_document_shows_passes(program: Program, pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(test_it=program.code)
+    pytester.runpytest_subprocess("-q").assert_outcomes(passed=program.code.count("\ndef test_"))
+
+
+@pytest.mark.parametrize("program", ENDLESS, ids=ids(ENDLESS))
+def test_a_worker_that_the_document_shows_works_until_it_is_stopped(program: Program, tmp_path: Path) -> None:
+    (tmp_path / "work.py").write_text(program.code)
+    command = [sys.executable, "-W", "error", "work.py"]
+    pipe = subprocess.PIPE
+    with (
+        jobq.open(f"lmdb://{tmp_path}/queue") as svc,
+        subprocess.Popen(command, cwd=tmp_path, env=ENVIRONMENT, stdout=pipe, stderr=pipe, text=True) as process,
+    ):
+        try:
+            svc.wait_for(svc.enqueue("mail", name="welcome", payload="ada@example.org"), timeout=PATIENCE)
+            process.terminate()
+            assert process.communicate(timeout=PATIENCE) == ("welcome, ada@example.org\n", "")
+        finally:
+            process.kill()
+    assert process.returncode == 0
 
 
 def test_no_python_block_is_left_out() -> None:
@@ -86,6 +119,8 @@ def test_no_python_block_is_left_out() -> None:
         blocks = document.read_text().count("```python\n")
         assert len(_BLOCK.findall(document.read_text())) == blocks, document.name
     assert PROGRAMS[0].where.startswith("README.md")
+    assert TESTS
+    assert ENDLESS
 
 
 def test_the_first_program_of_the_readme_is_short_and_works_again_in_the_same_folder(tmp_path: Path) -> None:

@@ -57,16 +57,14 @@ class ChildSlot:
         self._is_proven = True
 
     def run(self, run: Run) -> Ending:
-        """See Slot."""
-        if self._child is not None and not self._child.is_alive():
-            self.close()  # it died while it was idle, for which no job has to pay
-        self.prepare()
-        if self._child is None:
-            return Ending(run, None if self._is_shut else Release(RESTART))
-        ending = self._child.work(run)
-        if not self._child.is_alive() or self._child.jobs == self._max_jobs:
+        """See Slot. For a child that died while it was idle no job has to pay: it is given to the next one."""
+        ending: Ending | None = None
+        for _ in range(2):
+            if ending is None and (child := self._living_child()) is not None:
+                ending = child.work(run)
+        if self._child is not None and (not self._child.is_alive() or self._child.jobs == self._max_jobs):
             self.close()
-        return ending
+        return ending or Ending(run, None if self._is_shut else Release(RESTART))
 
     def stop(self, run: Run) -> bool:
         """See Slot: the child is killed; or it is not even asked, if it has not begun yet."""
@@ -87,6 +85,12 @@ class ChildSlot:
         if self._child is not None:
             self._child.end()
             self._child = None
+
+    def _living_child(self) -> Child | None:
+        if self._child is not None and not self._child.is_alive():
+            self.close()
+        self.prepare()
+        return self._child
 
 
 class Child:
@@ -110,8 +114,8 @@ class Child:
         """Whether it can be given a job."""
         return not self._is_broken and self._process.is_alive()
 
-    def work(self, run: Run) -> Ending:
-        """Have a handler run, and answer what it asks."""
+    def work(self, run: Run) -> Ending | None:
+        """Have a handler run, and answer what it asks. None if the child was dead before it began."""
         with self._lock:
             if run.stopped_at:
                 return Ending(run, None)
@@ -143,25 +147,28 @@ class Child:
             self._process.kill()
         self._process.end()
 
+    def _explain(self, problem: Exception) -> Exception | str:
+        if isinstance(problem, EOFError | OSError):
+            return f"ChildProcessError: the process of the handler died: {self._process.obituary()}"
+        return problem
+
     def _kill(self) -> None:
         self._is_broken = True  # the signal may take a moment to arrive
         self._process.kill()
 
-    def _converse(self, run: Run) -> Ending:
+    def _converse(self, run: Run) -> Ending | None:
         job = run.job
         try:
-            self._process.send(Task(run.handler.name, job._record, job.payload, job.deadline, job._lease))
-        except OSError:  # it has died just now, and the job was not begun
+            self._process.begin(Task(run.handler.name, job._record, job.payload, job.deadline, job._lease))
+        except (EOFError, OSError):
             self._is_broken = True
-            return Ending(run, None if run.stopped_at else Release())
+            return Ending(run, None) if run.stopped_at else None
         try:
             while not isinstance(said := self._process.receive(), Report):
-                self._process.send(_reply(job, said))
+                self._process.reply(_reply(job, said))
         except Exception as problem:
             self._is_broken = True
-            is_dead = isinstance(problem, EOFError | OSError)
-            error = f"ChildProcessError: {self._process.obituary()}" if is_dead else problem
-            return Ending(run, None if run.stopped_at else Retry(error=error))
+            return Ending(run, None if run.stopped_at else Retry(error=self._explain(problem)))
         return Ending(run, said.outcome, was_returned=said.was_returned, dropped=said.dropped)
 
 

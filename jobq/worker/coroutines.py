@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections import deque
 from contextlib import suppress
+from contextvars import Context
 
 from jobq.worker.calling import answer, failure
 from jobq.worker.executor import Post
@@ -13,6 +14,8 @@ from jobq.worker.run import Ending, Run
 
 LAST_WORDS = 0.1
 """Seconds that coroutines which were given up have, to hear that the loop ends."""
+ENDING = 1.0
+"""Seconds that are waited for the loop to end, which a handler may hold up."""
 
 
 class EventLoop:
@@ -26,6 +29,7 @@ class EventLoop:
         self._strays: set[asyncio.Task[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_called = False
+        self._is_closing = False
 
     def begin(self) -> None:
         """See Executor: the loop begins with its first run."""
@@ -61,19 +65,24 @@ class EventLoop:
     def close(self) -> None:
         """See Executor."""
         if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._loop.call_soon_threadsafe(self._close, self._loop)
+            self._thread.join(ENDING)
 
     def _running_loop(self) -> asyncio.AbstractEventLoop:
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
-            threading.Thread(target=self._serve, args=[self._loop], name="jobq-loop", daemon=True).start()
+            self._thread = threading.Thread(target=self._serve, args=[self._loop], name="jobq-loop", daemon=True)
+            self._thread.start()
         return self._loop
 
     def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
         asyncio.set_event_loop(loop)
         try:
-            loop.run_forever()
-            if left := [*self._tasks.values(), *self._strays]:
+            while not self._is_closing:
+                # A task that a handler began may raise SystemExit: the handler has it, and the loop lets it out, too.
+                with suppress(SystemExit, KeyboardInterrupt):
+                    loop.run_forever()
+            if left := asyncio.all_tasks(loop):
                 for task in left:
                     task.cancel()
                 loop.run_until_complete(asyncio.wait(left, timeout=LAST_WORDS))
@@ -84,12 +93,17 @@ class EventLoop:
 
     # -- in the thread of the loop
 
+    def _close(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._is_closing = True
+        loop.stop()
+
     def _fill(self) -> None:
         self._is_called = False
         with suppress(IndexError):
             while len(self._tasks) < self._n:
                 run = self._backlog.popleft()
-                self._tasks[run] = asyncio.get_running_loop().create_task(self._serve_one(run))
+                # In a context of its own: this may be called by the task of another job.
+                self._tasks[run] = self._running_loop().create_task(self._serve_one(run), context=Context())
 
     async def _serve_one(self, run: Run) -> None:
         run.thread = threading.get_ident()
@@ -109,7 +123,8 @@ class EventLoop:
         return Ending(run, said.outcome, was_returned=said.was_returned)
 
     def _cancel(self, run: Run) -> None:
-        if (task := self._tasks.get(run)) is not None:
+        task = self._tasks.get(run)
+        if task is not None and run.begun is not None:  # else nothing of it has run that could report its end
             task.cancel()
 
     def _let_go(self, run: Run) -> None:

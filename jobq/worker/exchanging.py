@@ -9,7 +9,7 @@ from jobq.job import REFUSALS, Job, settle
 from jobq.model.requests import NewJob
 from jobq.model.times import Seconds
 from jobq.model.views import Exchange
-from jobq.outcomes import Done, Outcome
+from jobq.outcomes import Done, Outcome, Retry
 from jobq.service import JobService
 from jobq.worker.moments import Moments
 from jobq.worker.run import Ending
@@ -57,6 +57,8 @@ class Exchanging:
         run = ending.run
         if run.is_held and run.job._outcome is not None:
             run.is_held = False
+            if isinstance(ending.outcome, Retry) and isinstance(ending.outcome.error, BaseException):
+                self._moments.failed_afterwards(run.job, ending.outcome.error)
             self._moments.ended(run.job, run.job._outcome, [])
         return not run.is_held
 

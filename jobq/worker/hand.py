@@ -59,7 +59,7 @@ class Hand:
 
     def held(self) -> list[Job]:
         """The jobs whose leases are to be renewed."""
-        return [run.job for run in self._runs if run.is_held]
+        return [run.job for run in self._runs if run.is_held and not run.job.settled]
 
     def ahead(self) -> int:
         """How many jobs to have waiting for a slot."""
@@ -95,7 +95,7 @@ class Hand:
                 self._given_up.discard(run)
             if ending.dropped:
                 self._moments.result_dropped(run.job, ending.dropped)
-            if run.is_held:
+            if run.is_held and not ending.is_late:  # what was given up may still wait to be settled
                 endings.append(ending)
             elif ending.outcome is not None:
                 self._moments.came_late(run.job)
@@ -103,7 +103,7 @@ class Hand:
 
     def lose(self, jobs: Iterable[Job]) -> None:
         """Jobs whose reservation is lost: their handlers are told, and coroutines cancelled."""
-        lost = set(jobs)
+        lost = {job for job in jobs if not job.settled}  # else its handler has settled it just now
         for run in [run for run in self._runs if run.job in lost]:
             run.is_held = False
             run.job._is_revoked = True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import multiprocessing
+import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -127,7 +128,7 @@ def reference(function: Callable[..., Any]) -> tuple[str, str]:
             f"{label(function)} cannot be imported by a child process: with executor='process' handlers must be "
             "functions at the top level of a module"
         )
-    if module == "__main__" and not getattr(sys.modules["__main__"], "__file__", None):
+    if module == "__main__" and not os.path.isfile(getattr(sys.modules["__main__"], "__file__", None) or ""):
         raise ConfigError(
             f"{label(function)} is not in a file, from which a child process could import it: put it in a module"
         )
@@ -152,7 +153,8 @@ def _check(function: object) -> None:
     if not callable(function):
         raise TypeError(f"a handler must be a function of a job, not {type(function).__name__}")
     inner = _unwrapped(function)
-    if inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner):
+    called = inner if inspect.isroutine(inner) or inspect.isclass(inner) else type(inner).__call__
+    if inspect.isgeneratorfunction(called) or inspect.isasyncgenfunction(called):
         raise TypeError(
             f"{label(function)} is a generator, so calling it runs nothing: handlers return, they never yield"
         )

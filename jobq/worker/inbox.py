@@ -34,7 +34,7 @@ class Inbox:
 
     def begins(self, run: Run) -> bool:
         """See Post."""
-        if not run.is_held or run.job._is_revoked:
+        if not run.is_held or run.job._is_revoked or run.stopped_at:
             return False
         run.begun = self._clock.steady()
         self._moments.started(run.job)

@@ -96,6 +96,10 @@ class Moments:
         log.warning("%r: canceled, or its lease is over; its outcome is dropped", job, extra=log_fields(job))
         self._tell(self._observer.lease_lost, job)
 
+    def failed_afterwards(self, job: Job, error: BaseException) -> None:
+        """A handler raised that had settled its job already."""
+        log.error("%r failed after its handler had settled it: %s", job, error, exc_info=error, extra=log_fields(job))
+
     def came_late(self, job: Job) -> None:
         """A handler that had been given up has ended."""
         log.warning("%r has ended after it was given up; its outcome is dropped", job, extra=log_fields(job))
@@ -123,5 +127,7 @@ class Moments:
     def _tell(self, moment: Callable[..., object], *arguments: Any) -> None:
         try:
             moment(*arguments)
-        except Exception:
+        except KeyboardInterrupt:  # it is not the observer's
+            raise
+        except BaseException:  # SystemExit, too: it would end the thread, and not the program
             log.exception("the observer failed in %s", getattr(moment, "__name__", moment))

@@ -10,7 +10,7 @@ from multiprocessing import get_context, resource_tracker, util
 
 from jobq.errors import ConfigError
 from jobq.worker import child
-from jobq.worker.child import Question, Ready, References, Reply, Report, Task
+from jobq.worker.child import Question, Ready, References, Reply, Report, Task, receive, send
 from jobq.worker.signals import SIGNALS
 
 FAREWELL = 2.0
@@ -34,7 +34,7 @@ class Offspring:
     def await_ready(self) -> None:
         """Wait until it is ready for tasks. Raises ConfigError if it never will be."""
         try:
-            ready: Ready = self._pipe.recv()
+            ready: Ready = receive(self._pipe)
             problem = ready.problem
         except (EOFError, OSError):
             problem = f"{self.obituary()}. If it is this program's own script that it could not import: "
@@ -42,13 +42,18 @@ class Offspring:
         if problem:
             raise ConfigError(f"a child process of the worker could not begin: {problem}")
 
-    def send(self, message: Task | Reply) -> None:
-        """Say something. Raises OSError if it is dead."""
-        self._pipe.send(message)
+    def begin(self, task: Task) -> None:
+        """Have it begin with a task. Raises EOFError or OSError if it was dead before it had begun."""
+        send(self._pipe, task)
+        self._pipe.recv_bytes()
+
+    def reply(self, message: Reply) -> None:
+        """Answer what it asked. Raises OSError if it is dead."""
+        send(self._pipe, message)
 
     def receive(self) -> Question | Report:
         """Hear what it says. Raises EOFError and OSError if it is dead, anything else if that cannot be understood."""
-        said: Question | Report = self._pipe.recv()
+        said: Question | Report = receive(self._pipe)
         return said
 
     def is_alive(self) -> bool:
@@ -63,24 +68,29 @@ class Offspring:
     def end(self) -> None:
         """Let it end, and make sure that it does."""
         self._pipe.close()
-        self._process.join(FAREWELL)
-        while self._process.exitcode is None:
+        while self._exit_code(FAREWELL) is None:
             self.kill()
-            time.sleep(LOOK)
         self._at_exit.cancel()
         self._process.close()
 
     def obituary(self) -> str:
         """How it died, once its end of the pipe is closed."""
-        self._process.join(FAREWELL)
-        end = time.monotonic() + FAREWELL
-        while (code := self._process.exitcode) is None and time.monotonic() < end:
-            time.sleep(LOOK)  # another thread that begins a process may be about to say how this one ended
-        how = "it still runs, but hears nothing" if code is None else f"it exited with status {code}"
+        code = self._exit_code(FAREWELL)
         if code is not None and code < 0:
             with suppress(ValueError):
-                how = f"it was killed by {signal.Signals(-code).name}"
-        return f"the process of the handler died: {how}"
+                return f"it was killed by {signal.Signals(-code).name}"
+        return "it still runs, but hears nothing" if code is None else f"it exited with status {code}"
+
+    def _exit_code(self, timeout: float) -> int | None:
+        """How it ended; None if it still runs after `timeout` seconds.
+
+        It is looked at now and then, as `join` would wait for what handlers may have closed, or left open in processes
+        of their own. And other threads, as they begin a process, see to the end of this one, too.
+        """
+        end = time.monotonic() + timeout
+        while (code := self._process.exitcode) is None and time.monotonic() < end:
+            time.sleep(LOOK)
+        return code
 
 
 @contextmanager

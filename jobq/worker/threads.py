@@ -140,8 +140,8 @@ class Threads:
         self._begun += 1
         # A daemon, or a handler that does not end would keep the whole program from ending.
         thread = threading.Thread(target=self._serve, name=f"jobq-{self._begun}", daemon=True)
-        self._threads.append(thread)
         thread.start()
+        self._threads.append(thread)
 
     def _serve(self) -> None:
         slot = self._make_slot()

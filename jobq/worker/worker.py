@@ -8,6 +8,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any, NoReturn, TypeVar, overload
 
 from jobq import inputs
@@ -157,8 +158,17 @@ class Worker:
         stage = self._claim()
         if self._executor == "process":
             importlib.import_module("multiprocessing.util")  # ends children at exit: registered before, it comes after
-        atexit.register(self.stop)
-        threading.Thread(target=self._work_in_background, args=[stage], name="jobq-worker", daemon=True).start()
+        at_exit = partial(self.stop)  # its own, as the next run may begin before this one has unregistered it
+        thread = threading.Thread(
+            target=self._work_in_background, args=[stage, at_exit], name="jobq-worker", daemon=True
+        )
+        atexit.register(at_exit)
+        try:
+            thread.start()
+        except BaseException:  # there are too many threads already
+            atexit.unregister(at_exit)
+            self._stage = None
+            raise
 
     def stop(self, *, wait: bool = True, force: bool = False) -> None:
         """Stop it, from any thread, as a signal does; if it does not run, do nothing.
@@ -182,10 +192,10 @@ class Worker:
             self._stage = Stage(self._svc.clock, self._moments)
             return self._stage
 
-    def _work_in_background(self, stage: Stage) -> None:
+    def _work_in_background(self, stage: Stage, at_exit: Callable[[], None]) -> None:
         with suppress(Exception):  # it is logged and observed, and there is nobody to raise it to
             self._work(stage, burst=False)
-        atexit.unregister(self.stop)
+        atexit.unregister(at_exit)
 
     def _work(self, stage: Stage, *, burst: bool) -> None:
         executors = Executors(self._executor, self._concurrency, self._handlers, self._max_jobs, stage.inbox)
@@ -214,7 +224,7 @@ class Worker:
             yield
         except BaseException as problem:
             failure = problem
-            with suppress(JobqError):  # the leases will end
+            with suppress(Exception):  # the leases will end; and it is the first error that is raised
                 coordinator.let_go()
             raise
         finally:

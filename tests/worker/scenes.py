@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from jobq import CancelReason, Job, Observer, StorageError, Worker
 from jobq.ports import Storage, UnitOfWork, Watch
 from jobq.worker.observer import Error
-from tests.clocks import PATIENCE
+from tests.clocks import PATIENCE, ManualClock
 
 T = TypeVar("T")
 
@@ -31,7 +31,7 @@ class Recorder(Observer):
     def wait_for(self, *moment: Any, times: int = 1) -> None:
         """Return once a moment that begins so was noted so often."""
         with self._news:
-            assert self._news.wait_for(lambda: len(self.all(*moment)) >= times, 6), self.moments
+            assert self._news.wait_for(lambda: len(self.all(*moment)) >= times, PATIENCE), self.moments
 
     def all(self, *moment: Any) -> list[tuple[Any, ...]]:
         """The moments that begin so."""
@@ -81,8 +81,8 @@ class Recorder(Observer):
 class Watched:
     """A storage that counts its commits, lets tests wait for them, and fails when told so.
 
-    fail: called with the number of the transaction (from 1) before it is committed; it may raise. after: called with
-    that number once it is.
+    before: called with the number of the transaction (from 1) before it begins. fail: the same before it is committed;
+    it may raise. after: the same once it is.
     """
 
     def __init__(self, storage: Storage) -> None:
@@ -91,6 +91,7 @@ class Watched:
         self.identity = storage.identity
         self.clock = storage.clock
         self.commits = 0
+        self.before: Callable[[int], None] | None = None
         self.fail: Callable[[int], None] | None = None
         self.after: Callable[[int], None] | None = None
         self._begun = 0
@@ -100,6 +101,8 @@ class Watched:
         with self._news:
             self._begun += 1
             number = self._begun
+        if self.before is not None:
+            self.before(number)
 
         def breakable(uow: UnitOfWork) -> T:
             result = body(uow)
@@ -156,3 +159,15 @@ def running(worker: Worker) -> Iterator[Worker]:
 def wait(event: threading.Event) -> None:
     """Wait for an event that has to come."""
     assert event.wait(PATIENCE)
+
+
+def wait_for_sleep(clock: ManualClock) -> None:
+    """Return once the worker sleeps."""
+    while not any(not event.is_set() for _, event in list(clock._sleepers)):  # type: ignore[attr-defined]
+        assert clock.sleeping.acquire(timeout=PATIENCE)
+
+
+def pass_time(clock: ManualClock, seconds: float) -> None:
+    """Let time pass once the worker sleeps: what it has computed before that from the time would be wrong."""
+    wait_for_sleep(clock)
+    clock.advance(seconds)
