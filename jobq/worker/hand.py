@@ -72,15 +72,17 @@ class Hand:
         """Give jobs to their executors; those without a handler end at once."""
         now = self._clock.steady()
         unhandled: list[Ending] = []
+        runs: list[Run] = []
         for job in jobs:
             handler = self._handlers.get(job.name)
             if handler is None:
                 why = Reject(self._handlers.why_none(job.name), reason=CancelReason.UNHANDLED)
                 unhandled.append(Ending(Run(job, NOBODY, now), why))
                 continue
-            run = Run(job, handler, now)
-            executor = self._runs[run] = self._executor_of(handler)
-            executor.submit(run)
+            runs.append(Run(job, handler, now))
+            self._runs[runs[-1]] = self._executor_of(handler)
+        for run in runs:  # all are in hand by now, so that all are given back if there is no thread for one of them
+            self._runs[run].submit(run)
         return unhandled
 
     def collect(self) -> list[Ending]:

@@ -44,7 +44,10 @@ class Observer:
         """The job was done, and with it those were enqueued that its `then` names."""
 
     def released(self, job: Job, delay: float) -> None:
-        """The job was given back for `delay` seconds: its handler said so, or the worker stops."""
+        """The job was given back for `delay` seconds.
+
+        Its handler said so, the worker stops, or the job had been reserved ahead, behind one that takes long.
+        """
 
     def retried(self, job: Job, error: Error) -> None:
         """The job failed, and will be tried again."""

@@ -328,17 +328,17 @@ def test_a_slot_that_cannot_begin_ends_the_worker_with_the_error(
     def no_more(thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
-    worker = Worker(svc, "t", observer=seen)
+    worker = Worker(svc, "t", concurrency=3, observer=seen)
     worker.default(lambda job: None)
-    id = svc.enqueue("t")
+    ids = [svc.enqueue("t") for _ in range(3)]
     with monkeypatch.context() as patched:
         patched.setattr(threading.Thread, "start", no_more)
         with pytest.raises(RuntimeError, match="can't start new thread"):
             worker.run()
-    assert (svc.status(id), svc.get(id).retry_count) == (Status.READY, 0)
+    assert [(svc.status(id), svc.get(id).retry_count) for id in ids] == [(Status.READY, 0)] * 3
     assert [moment[0] for moment in seen.moments[-2:]] == ["worker_error", "worker_stopped"]
     worker.run(burst=True)
-    assert svc.status(id) is Status.DONE
+    assert [svc.status(id) for id in ids] == [Status.DONE] * 3
 
 
 def test_a_coroutine_that_blocks_the_event_loop_does_not_keep_the_worker_from_stopping(
