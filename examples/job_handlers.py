@@ -24,9 +24,9 @@ class Diary(Observer):
         """A job is done."""
         print(f"{job.name} is done at attempt {job.attempt}, with the result {result}")
 
-    def retried(self, job: Job, error: object) -> None:
+    def retried(self, job: Job, error: object, delay: float) -> None:
         """A job failed, and is tried again."""
-        print(f"{job.name} is retried: {error}")
+        print(f"{job.name} is retried in {delay:g} s: {error}")
 
     def dead(self, job: Job, error: object, reason: CancelReason) -> None:
         """A job is a dead letter."""

@@ -19,11 +19,11 @@ TOPIC = "tasks"
 class Narrator(Observer):
     """Says what becomes of tasks that fail. It is told once that is committed."""
 
-    def retried(self, job: Job, error: object) -> None:
+    def retried(self, job: Job, error: object, delay: float) -> None:
         """A task failed, and will be tried again."""
         left = job.retries_left or 0
         print(f"⚠️ Job failed: {job.text} (retries left={left})")
-        print(f"🔄 Retrying job in {job.options.min_backoff:g}s (remaining retries={left - 1})")
+        print(f"🔄 Retrying job in {delay:g}s (remaining retries={left - 1})")
 
     def dead(self, job: Job, error: object, reason: CancelReason) -> None:
         """A task failed, and has no retries left."""

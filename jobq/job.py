@@ -10,12 +10,13 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, NoReturn, Protocol, Self
 
+from jobq import lifecycle
 from jobq.errors import DuplicateJob, JobNotFound, JobqError, LeaseLost, StorageFull, TopicFull
 from jobq.model.options import JobOptions
 from jobq.model.records import Record, options_of
 from jobq.model.requests import NewJob
 from jobq.model.status import CancelReason, Status
-from jobq.model.times import Seconds
+from jobq.model.times import Seconds, duration, instant
 from jobq.model.views import Exchange, JobInfo
 from jobq.outcomes import Cancel, Done, Outcome, Reject, Release, Retry
 
@@ -243,6 +244,15 @@ def settle(job: Job, outcome: Outcome) -> Exchange[Job]:
             "%r: its outcome %s was refused, so it is retried", job, type(outcome).__name__, extra=log_fields(job)
         )
         return job._service.exchange([(job, Retry(error=problem))])
+
+
+def retry_delay(job: Job, outcome: Retry, wall: int) -> int:
+    """Nanoseconds from `wall` until a job is tried again, if it has retries left."""
+    if outcome.delay is not None:
+        return duration(outcome.delay, "delay")
+    if outcome.run_at is not None:
+        return max(0, instant(outcome.run_at, "run_at") - wall)
+    return lifecycle.backoff(job._record.policy, job._record.retry_count + 1, job.id)
 
 
 def log_fields(job: Job) -> dict[str, Any]:

@@ -162,7 +162,7 @@ def test_job_handlers(tmp_path: Path) -> None:
         "nobody_knows_me is a dead letter (unhandled): no handler for jobs named 'nobody_knows_me': "
         "this worker knows 'complete_me', 'move_to_dlq', 'retry_me'",
         "retry_me is done at attempt 2, with the result None",
-        "retry_me is retried: some error",
+        "retry_me is retried in 1 s: some error",
     ]
     assert totals == "2 done, 2 dead letters"
 

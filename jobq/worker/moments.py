@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from jobq.job import Job, log_fields
+from jobq.job import Job, log_fields, retry_delay
 from jobq.model.status import CancelReason
 from jobq.model.times import SECOND, duration
 from jobq.outcomes import Cancel, Done, Outcome, Reject, Release, Retry
-from jobq.worker.observer import Error, Observer
+from jobq.ports import Clock
+from jobq.worker.observer import Failure, Observer
 
 if TYPE_CHECKING:
     from jobq.worker.worker import Worker
@@ -25,8 +26,9 @@ log = logging.getLogger("jobq.worker")
 class Moments:
     """An observer behind which nothing can break, and a log. Its methods are the observer's moments."""
 
-    def __init__(self, observer: Observer) -> None:
+    def __init__(self, observer: Observer, clock: Clock) -> None:
         self._observer = observer
+        self._clock = clock
 
     # -- of the worker
 
@@ -62,69 +64,72 @@ class Moments:
 
     def started(self, job: Job) -> None:
         """See Observer."""
-        if log.isEnabledFor(logging.DEBUG):
-            log.debug("%r begins", job, extra=log_fields(job))
+        self._debug("%s begins", job)
         self._tell(self._observer.started, job)
 
     def ended(self, job: Job, outcome: Outcome, ids: list[int]) -> None:
         """A job was settled so. ids: the jobs that were enqueued with it."""
         match outcome:
             case Done(result=result):
-                self._debug("%r is done", job)
+                self._debug("%s is done", job)
                 self._tell(self._observer.completed, job, result)
                 if ids:
                     self._tell(self._observer.enqueued, job, ids)
             case Release(delay=delay):
                 seconds = duration(delay, "delay") / SECOND
-                self._debug("%r is released for %g seconds", job, seconds)
+                self._debug("%s is released for %g seconds", job, seconds)
                 self._tell(self._observer.released, job, seconds)
             case Retry(error=error) if job.retries_left == 0:
-                self._failed("%r failed, and has no retries left", job, error)
+                self._failed("%s failed, and has no retries left", job, error)
                 self._tell(self._observer.dead, job, error, CancelReason.EXHAUSTED)
             case Retry(error=error):
-                self._failed("%r failed, and will be tried again", job, error)
-                self._tell(self._observer.retried, job, error)
+                seconds = retry_delay(job, outcome, self._clock.wall()) / SECOND
+                self._failed(f"%s failed, and is tried again in {seconds:g} seconds", job, error, or_asked_for=True)
+                self._tell(self._observer.retried, job, error, seconds)
             case Reject(error=error, reason=reason):
-                self._failed("%r is a dead letter", job, error, always=True)
+                self._failed("%s is a dead letter", job, error)
                 self._tell(self._observer.dead, job, error, CancelReason(reason))
             case Cancel(note=note):
-                log.info("%r is canceled by its handler: %s", job, note or "no note", extra=log_fields(job))
+                self._log(logging.INFO, "%s is canceled by its handler: %s", job, note or "no note")
                 self._tell(self._observer.canceled, job, note)
 
     def lease_lost(self, job: Job) -> None:
         """See Observer."""
-        log.warning("%r: canceled, or its lease is over; its outcome is dropped", job, extra=log_fields(job))
+        self._log(logging.WARNING, "%s was canceled, or its lease is over: its outcome is dropped", job)
         self._tell(self._observer.lease_lost, job)
 
     def failed_afterwards(self, job: Job, error: BaseException) -> None:
         """A handler raised that had settled its job already."""
-        log.error("%r failed after its handler had settled it: %s", job, error, exc_info=error, extra=log_fields(job))
+        self._log(logging.ERROR, "%s failed after its handler had settled it: %s", job, error, error=error)
 
     def came_late(self, job: Job) -> None:
         """A handler that had been given up has ended."""
-        log.warning("%r has ended after it was given up; its outcome is dropped", job, extra=log_fields(job))
+        self._log(logging.WARNING, "%s has ended after it was given up: its outcome is dropped", job)
 
     def gave_up(self, job: Job, why: str, lost: int) -> None:
         """A handler that cannot be stopped was given up, with its slot. lost: how many such slots there are now."""
-        log.error("%r %s and cannot be stopped: its slot is lost (%d so far)", job, why, lost, extra=log_fields(job))
+        self._log(logging.ERROR, "%s %s and cannot be stopped: its slot is lost (%d so far)", job, why, lost)
 
     def result_dropped(self, job: Job, problem: Exception | str) -> None:
         """What a handler returned cannot be kept."""
-        log.warning("%r is done, but its result is dropped: %s", job, problem, extra=log_fields(job))
+        self._log(logging.WARNING, "%s is done, but its result is dropped: %s", job, problem)
 
-    def _failed(self, what: str, job: Job, error: Error, *, always: bool = False) -> None:
-        if isinstance(error, BaseException):
-            log.error(f"{what}: %s", job, error, exc_info=error, extra=log_fields(job))
-        elif error or always:
-            log.error(f"{what}: %s", job, error or "no error was given", extra=log_fields(job))
+    def _failed(self, what: str, job: Job, error: Failure, *, or_asked_for: bool = False) -> None:
+        if not error and or_asked_for:
+            self._log(logging.INFO, what, job)
         else:
-            log.info(what, job, extra=log_fields(job))
+            exception = error if isinstance(error, BaseException) else None
+            self._log(logging.ERROR, f"{what}: %s", job, error or "no error was given", error=exception)
 
-    def _debug(self, what: str, job: Job, *rest: Any) -> None:
+    def _debug(self, what: str, job: Job, *rest: object) -> None:
         if log.isEnabledFor(logging.DEBUG):
-            log.debug(what, job, *rest, extra=log_fields(job))
+            self._log(logging.DEBUG, what, job, *rest)
 
-    def _tell(self, moment: Callable[..., object], *arguments: Any) -> None:
+    def _log(self, level: int, what: str, job: Job, *rest: object, error: BaseException | None = None) -> None:
+        named = f"job {job.id} {job.name!r} of topic {job.topic!r}, attempt {job.attempt},"
+        log.log(level, what, named, *rest, exc_info=error, extra=log_fields(job))
+
+    def _tell(self, moment: Callable[..., object], *arguments: object) -> None:
         try:
             moment(*arguments)
         except KeyboardInterrupt:  # it is not the observer's

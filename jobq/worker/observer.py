@@ -10,7 +10,7 @@ from jobq.model.status import CancelReason
 if TYPE_CHECKING:
     from jobq.worker.worker import Worker
 
-Error = str | BaseException | None
+Failure = str | BaseException | None
 """Why a handler failed: the exception, or as much of it as a child process could say; None if nothing was said."""
 
 
@@ -49,10 +49,10 @@ class Observer:
         Its handler said so, the worker stops, or the job had been reserved ahead, behind one that takes long.
         """
 
-    def retried(self, job: Job, error: Error) -> None:
-        """The job failed, and will be tried again."""
+    def retried(self, job: Job, error: Failure, delay: float) -> None:
+        """The job failed, and will be tried again in `delay` seconds."""
 
-    def dead(self, job: Job, error: Error, reason: CancelReason) -> None:
+    def dead(self, job: Job, error: Failure, reason: CancelReason) -> None:
         """The job is a dead letter: its retries are used up, it was rejected, or no handler is for it."""
 
     def canceled(self, job: Job, note: str | None) -> None:

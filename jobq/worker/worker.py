@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import Any, NoReturn, TypeVar, overload
+from typing import Any, NoReturn, Self, TypeVar, overload
 
 from jobq import inputs
 from jobq.errors import JobqError
@@ -44,6 +44,8 @@ class Worker:
 
     A handler that returns has done its job, and what it returns is kept as the result if it is a JSON value. It may
     raise Done, Retry, Release, Reject or Cancel; any other exception retries the job after its backoff.
+
+    `with worker:` starts it in the background, and stops it at the end of the block.
     """
 
     def __init__(
@@ -68,7 +70,7 @@ class Worker:
         self._executor: Kind = executor
         self._lease = duration(lease, "lease", above_zero=True)
         self._grace = duration(grace, "grace")
-        self._moments = Moments(observer)
+        self._moments = Moments(observer, svc.clock)
         self._max_jobs = max_jobs
         self._handlers = Handlers()
         self._lock = threading.Lock()
@@ -80,6 +82,15 @@ class Worker:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Worker cannot be pickled: make one in the process that runs it")
+
+    def __enter__(self) -> Self:
+        """Start it, as `start` does."""
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop it, and wait for that."""
+        self.stop()
 
     @property
     def is_running(self) -> bool:

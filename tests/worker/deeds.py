@@ -20,16 +20,21 @@ from jobq import Job, NewJob
 from tests.clocks import PATIENCE
 
 
-class Colour(StrEnum):
-    RED = "red"
-
-
 class OddError(Exception):
     """Can neither be pickled nor be made again."""
 
     def __init__(self, one: int, two: int) -> None:
         super().__init__(f"odd {one} {two}")
         self.lock = threading.Lock()
+
+
+def own(text: str) -> str:
+    """A text of a class that nobody else can know."""
+
+    class Own(StrEnum):
+        TEXT = text
+
+    return Own.TEXT
 
 
 def attempted(verb: Callable[[], object]) -> str:
@@ -63,8 +68,8 @@ def returns_set(job: Job) -> set[int]:
     return {1}
 
 
-def returns_own_class(job: Job) -> tuple[Colour, Colour]:
-    return Colour.RED, Colour.RED
+def returns_own_class(job: Job) -> tuple[str, str]:
+    return own("red"), own("red")
 
 
 def raises_done(job: Job) -> NoReturn:
@@ -127,7 +132,7 @@ def done_then(job: Job) -> str:
 
 
 def done_then_json(job: Job) -> None:
-    job.done(then=NewJob("other", json={"colour": Colour.RED}))
+    job.done(then=NewJob("other", json={"colour": own("red")}))
 
 
 def done_badly(job: Job) -> list[str]:
@@ -287,7 +292,7 @@ def crashes(job: Job) -> None:
 def dies_after_fork(job: Job) -> None:
     """The fork lives on, with all that it has inherited; its process id is in the log."""
     if (pid := _forked()) == 0:
-        time.sleep(PATIENCE)
+        time.sleep(2 * PATIENCE)
         os._exit(0)
     job.log(str(pid))
     os.kill(os.getpid(), signal.SIGKILL)

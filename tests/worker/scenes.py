@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from jobq import CancelReason, Job, Observer, StorageError, Worker
 from jobq.ports import Storage, UnitOfWork, Watch
-from jobq.worker.observer import Error
+from jobq.worker.observer import Failure
 from tests.clocks import PATIENCE, ManualClock
 
 T = TypeVar("T")
@@ -65,10 +65,10 @@ class Recorder(Observer):
     def released(self, job: Job, delay: float) -> None:
         self.note("released", job.name, delay)
 
-    def retried(self, job: Job, error: Error) -> None:
+    def retried(self, job: Job, error: Failure, delay: float) -> None:
         self.note("retried", job.name, error)
 
-    def dead(self, job: Job, error: Error, reason: CancelReason) -> None:
+    def dead(self, job: Job, error: Failure, reason: CancelReason) -> None:
         self.note("dead", job.name, error, reason)
 
     def canceled(self, job: Job, note: str | None) -> None:

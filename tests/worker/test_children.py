@@ -16,6 +16,7 @@ import pytest
 import jobq
 from jobq import CancelReason, Job, JobInfo, JobService, Observer, Status, Worker
 from jobq.testing.invariants import check_invariants
+from jobq.worker import offspring
 from tests.clocks import PATIENCE
 from tests.worker import deeds
 from tests.worker.processes import children_of, eventually, have_ended
@@ -46,7 +47,7 @@ class Canceler(Observer):
     def released(self, job: Job, delay: float) -> None:
         self._note(f"released {delay:g}", job)
 
-    def retried(self, job: Job, error: object) -> None:
+    def retried(self, job: Job, error: object, delay: float) -> None:
         self._note("retried", job)
 
     def dead(self, job: Job, error: object, reason: CancelReason) -> None:
@@ -147,7 +148,10 @@ def test_what_that_is(in_processes: dict[str, Any]) -> None:
 # -- children that die
 
 
-def test_a_child_that_dies_costs_its_job_an_attempt_at_once_and_is_replaced(svc_on: JobService) -> None:
+def test_a_child_that_dies_costs_its_job_an_attempt_at_once_and_is_replaced(
+    svc_on: JobService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(offspring, "FAREWELL", 0.2)  # one of them does not end
     worker = Worker(svc_on, "t", executor="process", lease=1000)
     ids = {}
     for deed in deeds.FATAL:
@@ -155,9 +159,13 @@ def test_a_child_that_dies_costs_its_job_an_attempt_at_once_and_is_replaced(svc_
         ids[deed.__name__] = svc_on.enqueue("t", name=deed.__name__, max_retries=0)
     worker.handler(deeds.pid)
     last = svc_on.enqueue("t", 1, name="pid")
-    worker.run(burst=True)
-    [line] = svc_on.logs(ids["dies_after_fork"])
-    os.kill(int(line.message), signal.SIGKILL)
+    worker.start()
+    try:
+        svc_on.wait_for(last, PATIENCE)
+    finally:
+        worker.stop(force=True)
+        [line] = svc_on.logs(ids["dies_after_fork"])
+        os.kill(int(line.message), signal.SIGKILL)
     began = "ChildProcessError: the process of the handler died: "
     assert {name: svc_on.get(job_id).last_error for name, job_id in ids.items()} == {
         "exits": began + "it exited with status 3",
@@ -216,14 +224,14 @@ def test_a_child_killed_while_it_is_idle_costs_nothing(svc_on: JobService) -> No
 
 
 def test_many_children_killed_at_once_again_and_again(svc_on: JobService) -> None:
-    worker = Worker(svc_on, "t", executor="process", concurrency=4)
+    worker = Worker(svc_on, "t", executor="process", concurrency=3)
     worker.handler(deeds.kills_itself)
     worker.handler(deeds.pid)
-    for _ in range(8):
+    for _ in range(6):
         svc_on.enqueue("t", name="kills_itself", max_retries=0)
     last = svc_on.enqueue("t", 1, name="pid")
     worker.run(burst=True)
-    assert svc_on.stats("t").dead == 8
+    assert svc_on.stats("t").dead == 6
     assert svc_on.get(last).status is Status.DONE
     assert own_children() == []
 

@@ -15,7 +15,8 @@ def inbox_and_endings(n: int) -> tuple[Inbox, list[Ending]]:
     svc = jobq.open("memory://")
     svc.enqueue_many([jobq.NewJob("t")] * n)
     endings = [Ending(Run(job, NOBODY, 0), None) for job in svc.reserve("t", n)]
-    return Inbox(ManualClock(patience=0.2), Moments(Observer())), endings
+    clock = ManualClock(patience=0.2)
+    return Inbox(clock, Moments(Observer(), clock)), endings
 
 
 def sleeps(inbox: Inbox) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from jobq import Cancel, CancelReason, Done, Job, JobService, NewJob, Observer, Reject, Release, Retry, Worker
-from tests.clocks import PATIENCE
+from tests.clocks import PATIENCE, ManualClock
 from tests.worker.scenes import Recorder, running
 
 MOMENTS = [
@@ -105,7 +105,7 @@ def test_what_is_told_of_an_end_was_committed(svc: JobService) -> None:
             statuses.append(svc.status(job.id))
             assert job.settled
 
-        def retried(self, job: Job, error: object) -> None:
+        def retried(self, job: Job, error: object, delay: float) -> None:
             statuses.append(svc.status(job.id))
 
     worker = Worker(svc, "t", observer=Looks())
@@ -203,6 +203,35 @@ def test_all_moments_have_a_method_that_does_nothing(svc: JobService) -> None:
     assert svc.stats("t").done == 1
 
 
+def test_a_retry_is_told_with_its_delay(svc: JobService, clock: ManualClock) -> None:
+    delays: dict[str, list[float]] = {}
+
+    class Waits(Observer):
+        def retried(self, job: Job, error: object, delay: float) -> None:
+            delays.setdefault(job.name, []).append(delay)
+
+    worker = Worker(svc, "t", observer=Waits())
+
+    @worker.handler("given")
+    def given(job: Job) -> None:
+        raise Retry(2.5)
+
+    @worker.handler("at")
+    def at(job: Job) -> None:
+        raise Retry(run_at=clock.after(90))
+
+    @worker.default
+    def fail(job: Job) -> None:
+        raise ValueError
+
+    svc.enqueue_many([NewJob("t", name=name, min_backoff=5, max_backoff=8) for name in ("given", "at", "", "own")])
+    first = svc.reserve("t", 4)
+    svc.retry([job for job in first if job.name == "own"], 0)
+    svc.release([job for job in first if job.name != "own"])
+    worker.run(burst=True)
+    assert delays == {"given": [2.5], "at": [90], "": [5], "own": [8]}
+
+
 # -- the log -----------------------------------------------------------------------------------------------------------
 
 
@@ -218,14 +247,14 @@ def test_the_log_has_levels_and_says_of_which_job(svc: JobService, caplog: pytes
         assert record.name == "jobq.worker"
         name = getattr(record, "job_name", "")
         if name:
-            id = int(record.getMessage().partition("<Job ")[2].partition(" ")[0])
+            id = int(record.getMessage().partition("job ")[2].partition(" ")[0])
             facts = (getattr(record, "job_id", 0), getattr(record, "job_topic", ""), getattr(record, "job_attempt", 0))
             assert facts == (id, "t", 1)
-        lines.setdefault(name, []).append((record.levelname, record.getMessage().partition("> ")[2]))
+        lines.setdefault(name, []).append((record.levelname, record.getMessage().partition("attempt 1, ")[2]))
     assert lines["done"] == [("DEBUG", "begins"), ("DEBUG", "is done")]
     assert lines["released"] == [("DEBUG", "begins"), ("DEBUG", "is released for 60 seconds")]
-    assert lines["retried"][1] == ("ERROR", "failed, and will be tried again: later")
-    assert lines["failed"][1] == ("ERROR", "failed, and will be tried again: boom")
+    assert lines["retried"][1] == ("ERROR", "failed, and is tried again in 60 seconds: later")
+    assert lines["failed"][1] == ("ERROR", "failed, and is tried again in 30 seconds: boom")
     assert lines["dead"][1] == ("ERROR", "is a dead letter: nonsense")
     assert lines["canceled"][1] == ("INFO", "is canceled by its handler: no more")
     assert [level for level, _ in lines["lost"]] == ["DEBUG", "WARNING"]
@@ -256,17 +285,26 @@ def test_a_retry_without_a_reason_is_no_error(svc: JobService, caplog: pytest.Lo
     assert [one.levelname for one in caplog.records if getattr(one, "job_name", "") == "it"] == ["INFO"]
 
 
-def test_a_dead_letter_is_always_an_error(svc: JobService, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(
+    ("outcome", "message"),
+    [
+        (Reject, "is a dead letter: no error was given"),
+        (Retry, "failed, and has no retries left: no error was given"),
+    ],
+)
+def test_a_dead_letter_is_always_an_error(
+    svc: JobService, caplog: pytest.LogCaptureFixture, outcome: type[Exception], message: str
+) -> None:
     worker = Worker(svc, "t")
 
     @worker.default
     def handle(job: Job) -> None:
-        raise Reject
+        raise outcome
 
-    svc.enqueue("t")
+    svc.enqueue("t", max_retries=0)
     worker.run(burst=True)
-    assert [(one.levelname, one.getMessage().partition("> ")[2]) for one in caplog.records] == [
-        ("ERROR", "is a dead letter: no error was given")
+    assert [(one.levelname, one.getMessage().partition("attempt 1, ")[2]) for one in caplog.records] == [
+        ("ERROR", message)
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 import jobq
 from jobq import Job, JobService, Status, Worker
+from jobq.worker.threads import CLOSING
 from tests.clocks import PATIENCE
 from tests.worker.processes import Program, children_of, command, eventually, have_ended, program
 
@@ -42,8 +44,7 @@ def expect_children(running: Program, n: int) -> list[int]:
 # -- stopping
 
 
-@BOTH
-@pytest.mark.parametrize("where", ["memory", "lmdb"])
+@pytest.mark.parametrize(("number", "where"), [(signal.SIGTERM, "lmdb"), (signal.SIGINT, "memory")])
 def test_an_idle_worker_ends_at_once(number: signal.Signals, where: str, url: str) -> None:
     with program("memory://" if where == "memory" else url) as running:
         running.expect("topic_empty")
@@ -137,8 +138,10 @@ def test_a_child_that_never_gets_ready_does_not_hold_up_the_end(tmp_path: Path) 
     with command(str(script)) as running:
         running.expect("child", "waits")
         [child] = children_of(running.pid)
+        began = time.monotonic()
         running.send(signal.SIGTERM)
         assert running.end() == 0
+        assert time.monotonic() - began < CLOSING, "it was not waited for"
         assert have_ended([child])
         assert (running.lines[-1], running.errors) == ("main ends", "")
 
@@ -221,6 +224,28 @@ def test_children_end_with_a_parent_that_is_killed(url: str, tmp_path: Path) -> 
         children = expect_children(running, 2)
         running.send(signal.SIGKILL)
         eventually(lambda: have_ended(children))
+
+
+def test_children_signalled_before_they_are_prepared_for_it(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import jobq, multiprocessing, os, signal\n"
+        "if multiprocessing.current_process().name == 'jobq-child':\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "def blocked(job):\n"
+        "    return [number.name for number in signal.pthread_sigmask(signal.SIG_BLOCK, [])]\n"
+        "if __name__ == '__main__':\n"
+        "    svc = jobq.open('memory://')\n"
+        "    worker = jobq.Worker(svc, 't', executor='process')\n"
+        "    worker.handler(blocked)\n"
+        "    job_id = svc.enqueue('t', name='blocked')\n"
+        "    worker.run(burst=True)\n"
+        "    print('got', svc.get(job_id).result)\n"
+    )
+    with command(str(script)) as running:
+        assert running.end() == 0
+        assert (running.lines, running.errors) == (["got []"], "")
 
 
 # -- programs that cannot have children

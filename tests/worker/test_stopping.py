@@ -291,7 +291,7 @@ def test_a_coroutine_that_is_stopped_before_its_first_step_is_not_begun(seen: Re
     with jobq.open("memory://") as svc:
         svc.enqueue("t")
         [job] = svc.reserve("t")
-        inbox = Inbox(svc.clock, Moments(seen))
+        inbox = Inbox(svc.clock, Moments(seen, svc.clock))
         executor, go = EventLoop(1, inbox), threading.Event()
         executor._running_loop().call_soon_threadsafe(wait, go)
         run = Run(job, Handler(None, handle, None, is_async=True), 0)
@@ -429,3 +429,16 @@ def test_a_program_that_ends_stops_its_worker(tmp_path: Path, grace: str, takes:
     command = [sys.executable, "-W", "error", "-c", PROGRAM, grace, takes]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE, cwd=tmp_path)
     assert (done.returncode, done.stdout.splitlines()[-2:]) == (0, [end, "stopped"])
+
+
+def test_a_block_of_a_worker_starts_and_stops_it(svc: JobService) -> None:
+    worker = Worker(svc, "t")
+    worker.default(lambda job: None)
+    with worker as same:
+        assert same is worker
+        assert worker.is_running
+        svc.wait_for(svc.enqueue("t"), None)
+    assert not worker.is_running
+    with pytest.raises(KeyError, match="in the block"), worker:
+        raise KeyError("in the block")
+    assert not worker.is_running
