@@ -64,6 +64,7 @@ class Job:
         "_pid",
         "_record",
         "_service",
+        "_settling",
         "deadline",
         "payload",
     )
@@ -76,6 +77,7 @@ class Job:
         self._lease = lease
         self._outcome: Outcome | None = None
         self._is_revoked = False
+        self._settling: set[int] | None = None  # which threads are about to settle it; only if a worker asks
         self._pid = os.getpid()
 
     def __repr__(self) -> str:

@@ -222,10 +222,13 @@ def reject(job: Record, now: Now, reason: CancelReason, error: str = "") -> Reco
     return _dead(job, now, reason, error or job.last_error)
 
 
-def extend(job: Record, now: Now, lease: int) -> Record:
-    """Reserved for `lease` nanoseconds from now."""
+def extend(job: Record, now: Now, lease: int, *, at_least: bool = False) -> Record:
+    """Reserved for `lease` nanoseconds from now. at_least: or for as long as it is already, if that is longer."""
     _allow(job, "extend", RESERVED)
-    return job._replace(generation=now.generation, deadline=now.steady + lease)
+    deadline = now.steady + lease
+    if at_least and job.generation == now.generation:
+        deadline = max(deadline, job.deadline)
+    return job._replace(generation=now.generation, deadline=deadline)
 
 
 def backoff(policy: Policy, count: int, job_id: int) -> int:

@@ -7,6 +7,7 @@ Each verb checks its arguments, runs one transaction, and turns records into wha
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -212,15 +213,17 @@ class JobService:
         """Make the jobs dead letters at once, whatever retries are left. Raises LeaseLost as `done` does."""
         self._settle(jobs, Reject(error, reason=reason))
 
-    def extend(self, jobs: Job | Iterable[Job], seconds: Seconds | None = None) -> None:
+    def extend(self, jobs: Job | Iterable[Job], seconds: Seconds | None = None, *, at_least: bool = False) -> None:
         """Hold the jobs for `seconds` (above 0) from now, by default for the lease each was reserved with.
 
+        at_least: leave leases that last longer as they are.
         Raises LeaseLost as `done` does.
         """
         lease = inputs.lease(seconds, "seconds")
         handles = self._handles(jobs)
         holds = [(job.id, job.attempt, job._lease if lease is None else lease) for job in handles]
-        lost, renewed, now = self._commit(lambda draft: (*settling.extend(draft, holds), draft.now))
+        inputs.flag(at_least, "at_least")
+        lost, renewed, now = self._commit(lambda draft: (*settling.extend(draft, holds, at_least=at_least), draft.now))
         deadlines = {(record.id, record.attempt): wall_deadline(record, now) for record in renewed}
         for job in handles:
             job.deadline = deadlines.get((job.id, job.attempt), job.deadline)
@@ -247,6 +250,7 @@ class JobService:
         """
         pairs = self._pairs(outcomes)
         settlements = [self._settlement(job, outcome) for job, outcome in pairs]
+        handles = [job for job, _ in pairs]
         requests = preparing.requests(enqueue, self._defaults, self._limits)
         taking, patience, longest = self._taking(inputs.topics_or_none(topics), n, timeout, lease, linger)
         limits = self._limits
@@ -256,13 +260,14 @@ class JobService:
             if requests:
                 ids += producing.enqueue(draft, requests, limits)
             haul = taking.take(draft) if taking.topics else Haul([], draft.now)
-            touched = dict.fromkeys((*taking.topics, *(job.topic for job, _ in pairs)))
+            touched = dict.fromkeys((*taking.topics, *(job.topic for job in handles)))
             consuming.retire(draft, list(touched), n + len(settlements), limits)
             return haul, ids, lost
 
         try:
-            haul, ids, lost = self._commit(everything, lambda outcome: taking.note(outcome[0]))
-            gone = self._mark_settled(pairs, lost)
+            with _settling(handles):
+                haul, ids, lost = self._commit(everything, lambda outcome: taking.note(outcome[0]))
+                gone = self._mark_settled(pairs, lost)
             if taking.topics:
                 self._wait(taking, haul, patience, longest)
             return Exchange(self._jobs(taking), ids, gone)
@@ -503,7 +508,9 @@ class JobService:
             return lost
 
         if handles:
-            self._raise_lost(self._mark_settled([(job, outcome) for job in handles], self._commit(verb)))
+            with _settling(handles):
+                lost = self._mark_settled([(job, outcome) for job in handles], self._commit(verb))
+            self._raise_lost(lost)
 
     def _mark_settled(self, pairs: Sequence[tuple[Job, Outcome]], lost: Sequence[int]) -> list[Job]:
         gone = dict.fromkeys([pairs[position][0] for position in lost])
@@ -594,3 +601,17 @@ class JobService:
                 more = after is not None
             pruned += count
         return pruned
+
+
+@contextmanager
+def _settling(jobs: Sequence[Job]) -> Iterator[None]:
+    """Note in jobs that somebody wants to know it of that this thread settles them, until that is known to be done."""
+    me = threading.get_ident()
+    noted = [job._settling for job in jobs if job._settling is not None]
+    for threads in noted:
+        threads.add(me)
+    try:
+        yield
+    finally:
+        for threads in noted:
+            threads.discard(me)

@@ -131,6 +131,14 @@ def test_reject_is_dead_at_once(reason: CancelReason) -> None:
     assert lifecycle.reject(job(RESERVED, last_error="old"), LATER, reason).last_error == "old"
 
 
+def test_extend_may_leave_a_later_deadline_of_this_generation_as_it_is() -> None:
+    held = job(RESERVED)._replace(generation=NOW.generation, deadline=NOW.steady + 50)
+    assert lifecycle.extend(held, NOW, 7, at_least=True).deadline == NOW.steady + 50
+    assert lifecycle.extend(held, NOW, 70, at_least=True).deadline == NOW.steady + 70
+    assert lifecycle.extend(held, NOW, 7).deadline == NOW.steady + 7
+    assert lifecycle.extend(held, NOW._replace(generation=9), 7, at_least=True).deadline == NOW.steady + 7
+
+
 def test_extend_counts_from_now_in_this_generation() -> None:
     held = lifecycle.extend(job(RESERVED), LATER._replace(generation=2), 5)
     assert held == job(RESERVED)._replace(generation=2, deadline=LATER.steady + 5)

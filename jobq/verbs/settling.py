@@ -48,8 +48,10 @@ def settle(draft: Draft, settlements: Sequence[Settlement], limits: Limits) -> t
     return lost, producing.enqueue(draft, followers, limits) if followers else []
 
 
-def extend(draft: Draft, holds: Sequence[tuple[int, int, int]]) -> tuple[list[int], list[Record]]:
-    """Renew reservations given as (job id, attempt, lease in nanoseconds).
+def extend(
+    draft: Draft, holds: Sequence[tuple[int, int, int]], *, at_least: bool = False
+) -> tuple[list[int], list[Record]]:
+    """Renew reservations given as (job id, attempt, lease in nanoseconds). at_least: see `lifecycle.extend`.
 
     Returns the positions of the lost ones, and the records of the others.
     """
@@ -60,7 +62,7 @@ def extend(draft: Draft, holds: Sequence[tuple[int, int, int]]) -> tuple[list[in
         if job is None or not lifecycle.is_held(job, attempt):
             lost.append(position)
             continue
-        renewed.append(lifecycle.extend(job, draft.now, lease))
+        renewed.append(lifecycle.extend(job, draft.now, lease, at_least=at_least))
         draft.change(job, renewed[-1])
     return lost, renewed
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import os
+import sys
+import traceback
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from jobq.job import Job, outcome_of
@@ -20,10 +24,39 @@ class Answer(NamedTuple):
 
 def call(function: Callable[[Job], Any], job: Job) -> Answer:
     """Call a handler that is no coroutine function. This raises nothing, not even what ends programs."""
+    pid = os.getpid()
     try:
-        return answer(function, function(job))
+        result = function(job)
+        end_fork(pid)
+        return answer(function, result)
     except BaseException as error:
+        end_fork(pid, error)
         return failure(error)
+
+
+def end_fork(pid: int, error: BaseException | None = None) -> None:
+    """End this process if it is not the one that called the handler, but a fork, in which the handler ended, too.
+
+    It has the worker's memory, and would take its jobs for its own. It ends without Python's cleaning up, as there may
+    be locks that nobody lets go of. pid: of the process that called. error: what the handler raised.
+    """
+    if os.getpid() == pid:
+        return
+    status = 1
+    try:
+        if error is None:
+            status = 0
+        elif isinstance(error, SystemExit) and isinstance(error.code, int | None):
+            status = (error.code or 0) & 0xFF
+        elif isinstance(error, SystemExit):
+            print(error.code, file=sys.stderr)
+        else:
+            traceback.print_exception(error)
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(Exception):  # it may be closed, or None
+                stream.flush()
+    finally:
+        os._exit(status)
 
 
 def answer(function: Callable[[Job], Any], result: Any) -> Answer:

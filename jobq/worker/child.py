@@ -31,7 +31,7 @@ from jobq.model.status import CancelReason
 from jobq.model.times import Seconds
 from jobq.model.views import Exchange, JobInfo
 from jobq.outcomes import Cancel, Done, Outcome, Reject, Release, Retry
-from jobq.worker.calling import Answer, answer, call, failure
+from jobq.worker.calling import Answer, answer, call, end_fork, failure
 from jobq.worker.signals import SIGNALS
 
 References = dict[str | None, tuple[str, str, bool]]
@@ -149,9 +149,21 @@ def _import(module: str, path: str) -> Callable[[Job], Any]:
 
 
 def _run(function: Callable[[Job], Any], job: Job) -> Answer:
+    pid = os.getpid()
+
+    async def awaited() -> Any:
+        try:
+            result = await function(job)
+        except BaseException as error:
+            end_fork(pid, error)  # here, as a fork that ends its loop would disturb that of this process
+            raise
+        end_fork(pid)
+        return result
+
     try:
-        return answer(function, asyncio.run(function(job)))
+        return answer(function, asyncio.run(awaited()))
     except BaseException as error:
+        end_fork(pid, error)
         return failure(error)
 
 

@@ -37,34 +37,24 @@ class ChildSlot:
         self._is_shut = False
         self._lock = threading.Lock()
 
-    def prepare(self) -> None:
-        """See Slot. Raises ConfigError if not even the first child can begin."""
-        if self._child is not None:
-            return
-        try:
-            with self._lock:
-                if self._is_shut:
-                    return
-                self._child = self._begin()
-            self._child.await_ready()
-        except Exception as problem:
-            self.close()
-            if self._is_shut:
-                return
-            if not self._is_proven:
-                raise
-            self._post.troubled(problem)
-        self._is_proven = True
+    def prepare(self) -> bool:
+        """See Slot: begin a child if there is none, or a dead one. No job has to pay for one that died while idle.
 
-    def run(self, run: Run) -> Ending:
-        """See Slot. For a child that died while it was idle no job has to pay: it is given to the next one."""
-        ending: Ending | None = None
-        for _ in range(2):
-            if ending is None and (child := self._living_child()) is not None:
-                ending = child.work(run)
+        Raises ConfigError if not even the first child can import the handlers.
+        """
         if self._child is not None and (not self._child.is_alive() or self._child.jobs == self._max_jobs):
-            self.close()
-        return ending or Ending(run, None if self._is_shut else Release(RESTART))
+            self.close()  # here, as its last run is reported by now: its end may take a while
+        if self._child is None:
+            self._replace()
+        return self._child is not None
+
+    def run(self, run: Run) -> Ending | None:
+        """See Slot."""
+        return None if self._child is None else self._child.work(run)
+
+    def excuse(self, run: Run) -> Ending:
+        """See Slot."""
+        return Ending(run, None if self._is_shut else Release(RESTART))
 
     def stop(self, run: Run) -> bool:
         """See Slot: the child is killed; or it is not even asked, if it has not begun yet."""
@@ -86,11 +76,21 @@ class ChildSlot:
             self._child.end()
             self._child = None
 
-    def _living_child(self) -> Child | None:
-        if self._child is not None and not self._child.is_alive():
+    def _replace(self) -> None:
+        try:
+            with self._lock:
+                if self._is_shut:
+                    return
+                self._child = self._begin()
+            self._child.await_ready()
+            self._is_proven = True
+        except Exception as problem:
             self.close()
-        self.prepare()
-        return self._child
+            if self._is_shut:
+                return
+            if not self._is_proven and not isinstance(problem, OSError):  # that is the system's, and passes
+                raise
+            self._post.troubled(problem)
 
 
 class Child:

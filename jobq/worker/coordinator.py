@@ -63,6 +63,7 @@ class Coordinator:
         self._beat_at = 0
         self._stop_at: int | None = None
         self._pause = 0
+        self._rests_until = 0
 
     def run(self) -> None:
         """Do so. Raises ServiceClosed, what an executor failed with, and a storage error that keeps it from ending."""
@@ -94,9 +95,12 @@ class Coordinator:
 
     def let_go(self) -> None:
         """Stop what runs and give back what is held, as far as that is possible."""
+        self._inbox.wake_at(1)
         endings = self._unsettled + self._hand.collect() + self._hand.withdraw() + self._hand.stop_all()
-        if endings:
-            self._exchanging.exchange(endings, (), 0)
+        self._exchanging.exchange(endings, (), 0)
+        while self._hand:  # coroutines and child processes report that they were stopped, or are given up
+            self._inbox.wait(self._nap() / SECOND)
+            self._exchanging.exchange(self._hand.collect() + self._hand.enforce_limits(), (), 0)
 
     # -- a turn: to wait, and to do what there is to do
 
@@ -119,10 +123,12 @@ class Coordinator:
         return self._exchange()
 
     def _exchange(self) -> int:
-        self._unsettled += self._hand.withdraw(only_stale=True) if len(self._hand) > self._concurrency else []
+        self._give_back_stale()
         room = self._room()
         began = self._clock.steady()
         try:
+            if self._pause:  # what cannot be reserved must not keep what has ended from being settled
+                self._exchanging.exchange(self._unsettled, (), 0)
             jobs = self._exchanging.exchange(self._unsettled, self._topics, room)
             self._pace.note_commit(self._clock.steady() - began)
         finally:
@@ -134,20 +140,34 @@ class Coordinator:
             if not self._hand.held():
                 self._beat_at = self._clock.steady() + self._beat
             self._unsettled += self._hand.take(jobs)
-        waiting = len(self._hand) - self._concurrency
-        self._inbox.wake_at(len(self._hand) // 2 if waiting > 0 else 1)
+        self._inbox.wake_at(len(self._hand) // 2 if self._has_backlog() else 1)
         return len(jobs)
 
     def _room(self) -> int:
         """How many jobs to reserve."""
-        if self._inbox.stops:
+        if self._inbox.stops or self._clock.steady() < self._rests_until:
             return 0
         most = min(self._concurrency + self._hand.ahead(), self._svc.limits.batch)
         return max(0, most - len(self._hand))
 
+    def _has_backlog(self) -> bool:
+        return len(self._hand) > self._concurrency
+
+    def _patience(self) -> int:
+        """How long a job may wait for a slot; longer if there should be one for it."""
+        return self._pace.patience if self._has_backlog() else max(self._pace.patience, self._beat)
+
+    def _give_back_stale(self) -> None:
+        is_stuck = not self._has_backlog()
+        stale = self._hand.withdraw(self._patience())
+        self._unsettled += stale
+        if stale and is_stuck:  # a coroutine blocks the event loop, or a child does not begin: others may do better
+            self._rests_until = self._clock.steady() + self._beat
+
     def _renew(self) -> None:
         now = self._clock.steady()
-        if now >= self._beat_at and (held := self._hand.held()):
+        held = self._hand.held() + [ending.run.job for ending in self._unsettled if ending.run.is_held]
+        if now >= self._beat_at and held:
             self._hand.lose(self._exchanging.renew(held))
             self._beat_at = now + self._beat
 
@@ -166,10 +186,10 @@ class Coordinator:
         if self._unsettled or (not self._is_dry and self._room() > 0):
             return 0
         now = self._clock.steady()
-        has_backlog = len(self._hand) > self._concurrency
-        times = [now + IDLE, self._hand.next_time(has_backlog=has_backlog)]
-        times.append(now + HORIZON if has_backlog else None)  # so that what has ended is settled soon
+        times = [now + IDLE, self._hand.next_time(self._patience())]
+        times.append(now + HORIZON if self._has_backlog() else None)  # so that what has ended is settled soon
         times.append(self._beat_at if self._hand.held() else None)
+        times.append(self._rests_until if self._rests_until > now else None)
         times.append(None if self._is_grace_over() else self._stop_at)
         return max(0, min(time for time in times if time is not None) - now)
 

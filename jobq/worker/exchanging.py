@@ -47,7 +47,7 @@ class Exchanging:
     def renew(self, jobs: Sequence[Job]) -> list[Job]:
         """Renew the leases of jobs, in one commit, and return those whose reservation is lost. Raises JobqError."""
         try:
-            self._svc.extend(jobs, self._lease)
+            self._svc.extend(jobs, self._lease, at_least=True)
         except LeaseLost as lost:
             return lost.jobs
         return []
@@ -76,6 +76,8 @@ class Exchanging:
         lost, ids = set(done.lost), list(done.ids)
         for ending in endings:
             run = ending.run
+            if run.job in lost and run.job._settling:
+                continue  # by its handler, just now: the next turn knows
             run.is_held = False
             if run.job in lost or run.job._outcome is None:
                 self._moments.lease_lost(run.job)

@@ -105,7 +105,8 @@ class Hand:
 
     def lose(self, jobs: Iterable[Job]) -> None:
         """Jobs whose reservation is lost: their handlers are told, and coroutines cancelled."""
-        lost = {job for job in jobs if not job.settled}  # else its handler has settled it just now
+        # Not one that its handler has settled just now, or is about to: the next turn knows.
+        lost = {job for job in jobs if not job.settled and not job._settling}
         for run in [run for run in self._runs if run.job in lost]:
             run.is_held = False
             run.job._is_revoked = True
@@ -128,11 +129,11 @@ class Hand:
                 endings += self._end(run, _too_long(run), "ran longer than its time_limit")
         return endings
 
-    def withdraw(self, *, only_stale: bool = False) -> list[Ending]:
-        """Give back the jobs that wait for a slot; only if they have waited for long, if so asked."""
+    def withdraw(self, patience: int = 0) -> list[Ending]:
+        """Give back the jobs that wait for a slot, if one of them has waited for so many nanoseconds."""
         now = self._clock.steady()
         waiting = [run for run in self._runs if run.begun is None]
-        if not waiting or (only_stale and now - waiting[0].reserved < self._pace.patience):
+        if not waiting or now - waiting[0].reserved < patience:
             return []
         runs = [run for executor in dict.fromkeys(self._runs.values()) for run in executor.withdraw()]
         for run in runs:
@@ -148,11 +149,13 @@ class Hand:
             for ending in self._end(run, Release(), "did not end in time")
         ]
 
-    def next_time(self, *, has_backlog: bool) -> int | None:
-        """When there is something to do even if nothing ends; None if never."""
+    def next_time(self, patience: int) -> int | None:
+        """When there is something to do even if nothing ends; None if never. patience: see `withdraw`."""
         now = self._clock.steady()
-        times = [now + self._pace.patience] if has_backlog else []
+        times: list[int] = []
         for run in self._runs:
+            if run.begun is None:
+                times.append(run.reserved + patience)
             if run.stopped_at:
                 times.append(run.stopped_at + UNWINDING)
             elif run.handler.time_limit is not None:

@@ -34,9 +34,10 @@ class Inbox:
 
     def begins(self, run: Run) -> bool:
         """See Post."""
+        run.begun = self._clock.steady()  # first, so that who takes the job away from now on has the handler stopped
         if not run.is_held or run.job._is_revoked or run.stopped_at:
+            run.begun = None
             return False
-        run.begun = self._clock.steady()
         self._moments.started(run.job)
         return True
 

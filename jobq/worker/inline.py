@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
-from jobq.worker.calling import Answer, answer, call, failure
+from jobq.worker.calling import Answer, answer, failure
 from jobq.worker.executor import Post
 from jobq.worker.run import Ending, Run
 
@@ -22,7 +22,7 @@ class Inline:
     def submit(self, run: Run) -> None:
         """See Executor."""
         self._post.begins(run)
-        said = _await(run) if run.handler.is_async else call(run.handler.function, run.job)
+        said = _await(run) if run.handler.is_async else _call(run)
         run.claim()
         self._post.ended(Ending(run, said.outcome, was_returned=said.was_returned))
 
@@ -43,6 +43,15 @@ class Inline:
 
     def close(self) -> None:
         """See Executor."""
+
+
+def _call(run: Run) -> Answer:
+    try:
+        return answer(run.handler.function, run.handler.function(run.job))
+    except KeyboardInterrupt:  # it is for the test
+        raise
+    except BaseException as error:
+        return failure(error)
 
 
 def _await(run: Run) -> Answer:

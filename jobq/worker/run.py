@@ -32,6 +32,7 @@ class Run:
         self.is_held = True
         self.verdict: Outcome | None = None
         self._claim = threading.Lock()
+        job._settling = set()
 
     def claim(self) -> bool:
         """Be the one who says how it ended: True for the first who asks."""

@@ -16,17 +16,23 @@ from jobq.worker.run import Ending, Run
 
 CLOSING = 5.0
 """Seconds that idle threads have to end, and the child processes that they may have."""
+TRIES = 2
+"""How often a slot gets ready for a run at the most."""
 
 
 class Slot(Protocol):
     """What a thread does with a run."""
 
-    def prepare(self) -> None:
-        """Get ready for the first run."""
+    def prepare(self) -> bool:
+        """Get ready for a run; called before each, and after each for the next one. False if that cannot be done."""
         ...
 
-    def run(self, run: Run) -> Ending:
-        """Run the handler to its end. Raises nothing."""
+    def run(self, run: Run) -> Ending | None:
+        """Run the handler to its end; None if it could not be called after all. Raises nothing."""
+        ...
+
+    def excuse(self, run: Run) -> Ending:
+        """How a run ends that cannot be begun."""
         ...
 
     def stop(self, run: Run) -> bool:
@@ -48,13 +54,18 @@ class PlainSlot:
     def __init__(self) -> None:
         self._context = contextvars.copy_context()
 
-    def prepare(self) -> None:
+    def prepare(self) -> bool:
         """See Slot."""
+        return True
 
     def run(self, run: Run) -> Ending:
         """See Slot. Each job has a context of its own, so that what one sets the next does not see."""
         answer = self._context.copy().run(call, run.handler.function, run.job)
         return Ending(run, answer.outcome, was_returned=answer.was_returned)
+
+    def excuse(self, run: Run) -> Ending:
+        """See Slot."""
+        return Ending(run, None)
 
     def stop(self, run: Run) -> bool:
         """See Slot."""
@@ -153,8 +164,9 @@ class Threads:
             while (run := self._backlog.get()) is not None:
                 if not self._serve_one(slot, run):
                     return
+                if run.begun is not None:  # else it cannot get ready just now
+                    slot.prepare()
                 del run  # while it waits, the last job need not be kept
-                slot.prepare()
         except Exception as problem:
             self._post.failed(problem)
         finally:
@@ -164,8 +176,19 @@ class Threads:
     def _serve_one(self, slot: Slot, run: Run) -> bool:
         self._runs[run] = slot
         run.thread = threading.get_ident()
-        ending = slot.run(run) if self._post.begins(run) else Ending(run, None)
+        ending = self._run(slot, run)
         self._runs.pop(run, None)
         is_ours = run.claim()
         self._post.ended(ending if is_ours else ending._replace(is_late=True))
         return is_ours
+
+    def _run(self, slot: Slot, run: Run) -> Ending:
+        for _ in range(TRIES):
+            if not slot.prepare():
+                break
+            if not self._post.begins(run):
+                return Ending(run, None)
+            if (ending := slot.run(run)) is not None:
+                return ending
+            run.begun = None  # its time does not pass while the slot gets ready once more
+        return slot.excuse(run)

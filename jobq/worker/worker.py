@@ -15,18 +15,17 @@ from jobq import inputs
 from jobq.errors import JobqError
 from jobq.job import Job
 from jobq.model.times import Seconds, duration
-from jobq.ports import Clock
 from jobq.service import JobService
 from jobq.worker.coordinator import Coordinator
 from jobq.worker.executor import Executor
 from jobq.worker.executors import Executors, Kind
 from jobq.worker.hand import Hand
 from jobq.worker.handlers import Handler, Handlers, default_name
-from jobq.worker.inbox import Inbox
 from jobq.worker.moments import Moments
 from jobq.worker.observer import Observer
 from jobq.worker.pace import Pace
 from jobq.worker.signals import stopping_by_signals
+from jobq.worker.stage import Stage
 
 F = TypeVar("F", bound=Callable[[Job], Any])
 
@@ -160,25 +159,28 @@ class Worker:
         service was closed meanwhile. Storage errors are observed and waited out.
         """
         inputs.flag(burst, "burst")
-        stage = self._claim()
-        with stopping_by_signals(stage.inbox.press):
-            self._work(stage, burst=burst)
+        stage = Stage(self._svc.clock, self._moments)
+        try:
+            self._claim(stage)
+            with stopping_by_signals(stage.inbox.press):
+                self._work(stage, burst=burst)
+        finally:
+            self._leave(stage)
 
     def start(self) -> None:
         """Run it in a thread of its own, until `stop`, or until the program ends. Raises what `run` raises at once."""
-        stage = self._claim()
-        if self._executor == "process":
-            importlib.import_module("multiprocessing.util")  # ends children at exit: registered before, it comes after
+        stage = Stage(self._svc.clock, self._moments)
         at_exit = partial(self.stop)  # its own, as the next run may begin before this one has unregistered it
-        thread = threading.Thread(
-            target=self._work_in_background, args=[stage, at_exit], name="jobq-worker", daemon=True
-        )
-        atexit.register(at_exit)
         try:
-            thread.start()
-        except BaseException:  # there are too many threads already
+            self._claim(stage)
+            if self._executor == "process":
+                importlib.import_module("multiprocessing.util")  # ends children at exit: registered before, it is last
+            atexit.register(at_exit)
+            work = partial(self._work_in_background, stage, at_exit)
+            threading.Thread(target=work, name="jobq-worker", daemon=True).start()
+        except BaseException:
             atexit.unregister(at_exit)
-            self._stage = None
+            self._leave(stage)
             raise
 
     def stop(self, *, wait: bool = True, force: bool = False) -> None:
@@ -193,20 +195,27 @@ class Worker:
         if stage is not None and stage.pid == os.getpid():  # a forked child has none of its threads
             stage.inbox.stop(2 if force else 1)
             if wait and not stage.is_inside():
-                stage.ended.wait()
+                stage.wait()
 
-    def _claim(self) -> Stage:
+    def _claim(self, stage: Stage) -> None:
         with self._lock:
             if self.is_running:
                 raise JobqError(f"{self!r} runs already: stop it first, or make another one")
             self._handlers.check(is_for_processes=self._executor == "process")
-            self._stage = Stage(self._svc.clock, self._moments)
-            return self._stage
+            self._stage = stage
+
+    def _leave(self, stage: Stage) -> None:
+        if self._stage is stage:
+            self._stage = None
+        stage.end()
 
     def _work_in_background(self, stage: Stage, at_exit: Callable[[], None]) -> None:
-        with suppress(Exception):  # it is logged and observed, and there is nobody to raise it to
-            self._work(stage, burst=False)
-        atexit.unregister(at_exit)
+        try:
+            with suppress(Exception):  # it is logged and observed, and there is nobody to raise it to
+                self._work(stage, burst=False)
+        finally:
+            atexit.unregister(at_exit)
+            self._leave(stage)
 
     def _work(self, stage: Stage, *, burst: bool) -> None:
         executors = Executors(self._executor, self._concurrency, self._handlers, self._max_jobs, stage.inbox)
@@ -220,11 +229,15 @@ class Worker:
         """See jobq.testing.drain."""
         from jobq.worker.inline import Inline
 
-        stage = self._claim()
+        stage = Stage(self._svc.clock, self._moments)
         inline = Inline(stage.inbox)
         coordinator = self._coordinator(stage, lambda handler: inline, Pace(0), concurrency=1)
-        with self._running(stage, coordinator, inline.close):
-            return coordinator.run_dry(most)
+        try:
+            self._claim(stage)
+            with self._running(stage, coordinator, inline.close):
+                return coordinator.run_dry(most)
+        finally:
+            self._leave(stage)
 
     @contextmanager
     def _running(self, stage: Stage, coordinator: Coordinator, close: Callable[[], None]) -> Iterator[None]:
@@ -242,9 +255,7 @@ class Worker:
             try:
                 close()
             finally:  # a third signal may break in
-                self._stage = None
                 self._moments.worker_stopped(self, failure)
-                stage.ended.set()
 
     def _coordinator(
         self,
@@ -268,25 +279,6 @@ class Worker:
             grace=self._grace,
             burst=burst,
         )
-
-
-class Stage:
-    """One run of a worker, as other threads see it.
-
-    thread: which thread coordinates. hand: what it has in hand. ended: set when it has stopped.
-    """
-
-    def __init__(self, clock: Clock, moments: Moments) -> None:
-        self.inbox = Inbox(clock, moments)
-        self.hand: Hand | None = None
-        self.ended = threading.Event()
-        self.pid = os.getpid()
-        self.thread: int | None = None
-
-    def is_inside(self) -> bool:
-        """Whether the calling thread is one of the worker's own."""
-        me = threading.get_ident()
-        return me == self.thread or (self.hand is not None and self.hand.has_thread(me))
 
 
 def _check_service(svc: JobService) -> None:

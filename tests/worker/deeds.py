@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import ctypes
 import os
 import signal
@@ -310,6 +311,21 @@ def never_ends(job: Job) -> None:
 
 def pid(job: Job) -> int:
     return os.getpid()
+
+
+def lingers(job: Job) -> int:
+    """Its process does not end before the file is there that the payload names."""
+    atexit.register(wait_for_file, job.text)
+    return os.getpid()
+
+
+def meets(job: Job) -> None:
+    """Another job of the same payload, a folder, runs at the same time."""
+    Path(job.text, str(job.id)).touch()
+    end = time.monotonic() + PATIENCE
+    while len(os.listdir(job.text)) < 2:
+        assert time.monotonic() < end, "nobody came"
+        time.sleep(0.005)
 
 
 ALIKE: list[Callable[[Job], Any]] = [

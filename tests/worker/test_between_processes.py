@@ -36,7 +36,7 @@ def queue(url: str) -> Iterator[JobService]:
 
 @pytest.mark.parametrize(
     ("name", "executor", "seconds"),
-    [("outlast", "thread", LEASE), ("outlast", "process", LEASE), ("hog", "process", 3 * LEASE)],
+    [("outlast", "thread", LEASE), ("hog", "process", 3 * LEASE)],
 )
 def test_a_job_that_outlasts_its_lease_is_kept_though_another_worker_waits(
     name: str, executor: str, seconds: float, url: str, queue: JobService
@@ -88,11 +88,8 @@ def test_what_a_stopped_worker_says_when_its_job_is_another_ones_is_refused(
     assert (queue.stats("t").done, queue.stats("t").expired) == (1, 1)
 
 
-@pytest.mark.parametrize("executor", ["thread", "process"])
-def test_the_jobs_of_a_killed_worker_come_to_another_one(
-    executor: str, url: str, queue: JobService, tmp_path: Path
-) -> None:
-    worker = {"lease": LEASE, "concurrency": 3, "executor": executor}
+def test_the_jobs_of_a_killed_worker_come_to_another_one(url: str, queue: JobService, tmp_path: Path) -> None:
+    worker = {"lease": LEASE, "concurrency": 3}
     own = [["hold", str(tmp_path / "go")]] * 3
     with program(url, own=own, worker=worker) as killed:
         for _ in range(3):
