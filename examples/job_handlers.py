@@ -44,7 +44,7 @@ def complete_me(job: Job) -> Any:
 
 def retry_me(job: Job) -> None:
     """Say when to try again; without a delay that is up to the job's backoff."""
-    if job.attempt == 1:
+    if job.retry_count == 0:
         raise Retry(job.json()["after"], error="some error")
 
 

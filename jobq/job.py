@@ -58,6 +58,7 @@ class Job:
 
     __slots__ = (
         "__weakref__",
+        "_followers",
         "_is_revoked",
         "_lease",
         "_outcome",
@@ -76,6 +77,7 @@ class Job:
         self.deadline: datetime = deadline
         self._lease = lease
         self._outcome: Outcome | None = None
+        self._followers: list[int] = []
         self._is_revoked = False
         self._settling: set[int] | None = None  # which threads are about to settle it; only if a worker asks
         self._pid = os.getpid()
@@ -110,8 +112,13 @@ class Job:
 
     @property
     def attempt(self) -> int:
-        """How often it has been reserved, this time included."""
+        """How often it has been reserved, this time included; also when it was given back before anybody began it."""
         return self._record.attempt
+
+    @property
+    def retry_count(self) -> int:
+        """How often it was retried: after a failure, or a lease that ran out. 0 if it never failed, or was reset."""
+        return self._record.retry_count
 
     @property
     def settled(self) -> bool:
@@ -147,6 +154,7 @@ class Job:
         exchange = self._service.exchange([(self, Done(result, then=then))])
         if exchange.lost:
             raise LeaseLost(lost_message([self]), jobs=[self])
+        self._followers = exchange.ids
         return exchange.ids
 
     def retry(

@@ -180,7 +180,8 @@ def test_a_basic_scheduler_works_until_it_is_told_to_stop(tmp_path: Path, number
         process.send_signal(number)
         last, errors = process.communicate()
         too_late.cancel()
-    assert (process.returncode, errors, last) == (0, "", "stopped, 2 jobs are done\n")
+    assert (process.returncode, last) == (0, "stopped, 2 jobs are done\n")
+    assert re.fullmatch(r"(stopping: 1 running jobs have .*\n)?", errors)  # the second one may run still
     assert lines[0] == "Ctrl-C stops the worker\n"
     told = [re.fullmatch(r"job (\d) executed with (.*), (\d+) ms after it was due\n", line) for line in lines[1:]]
     assert [match and (match[1], match[2]) for match in told] == [

@@ -181,7 +181,8 @@ def _report(said: Answer) -> bytes:
     except (TypeError, ValueError) as problem:
         if said.was_returned:
             return _pickled(Report(Done(), was_returned=True, dropped=str(problem)))
-        return _pickled(Report(Retry(error=inputs.error(problem))))
+        refused = f"its outcome {type(said.outcome).__name__} was refused: {type(problem).__name__}: {problem}"
+        return _pickled(Report(Retry(error=refused)))
 
 
 def _pickled(message: Report | Question) -> bytes:
@@ -199,11 +200,11 @@ def plain(outcome: Outcome) -> Outcome:
         then = outcome.then if isinstance(outcome.then, NewJob) else [_plain_job(job) for job in outcome.then]
         return Done(result, then=_plain_job(then) if isinstance(then, NewJob) else then)
     if isinstance(outcome, Retry):
-        return Retry(outcome.delay, run_at=outcome.run_at, error=inputs.error(outcome.error))
+        return Retry(outcome.delay, run_at=outcome.run_at, error=outcome.error and inputs.error(outcome.error))
     if isinstance(outcome, Release):
         return Release(outcome.delay)
     if isinstance(outcome, Reject):
-        return Reject(inputs.error(outcome.error), reason=outcome.reason)
+        return Reject(outcome.error and inputs.error(outcome.error), reason=outcome.reason)
     if isinstance(outcome, Cancel):
         return Cancel(outcome.note)
     raise TypeError(f"an outcome must be Done, Retry, Release, Reject or Cancel, not {type(outcome).__name__}")

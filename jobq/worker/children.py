@@ -187,4 +187,5 @@ def _settle(job: Job, outcome: Outcome) -> list[int]:
     exchange = job._service.exchange([(job, outcome)])
     if exchange.lost:
         raise LeaseLost(lost_message([job]), jobs=[job])
+    job._followers = exchange.ids
     return exchange.ids

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from jobq.errors import LeaseLost
-from jobq.job import REFUSALS, Job, settle
+from jobq.job import REFUSALS, Job
 from jobq.model.requests import NewJob
 from jobq.model.times import Seconds
 from jobq.model.views import Exchange
@@ -59,18 +59,19 @@ class Exchanging:
             run.is_held = False
             if isinstance(ending.outcome, Retry) and isinstance(ending.outcome.error, BaseException):
                 self._moments.failed_afterwards(run.job, ending.outcome.error)
-            self._moments.ended(run.job, run.job._outcome, [])
+            self._moments.ended(run.job, run.job._outcome, run.job._followers)
         return not run.is_held
 
     def _settle_alone(self, ending: Ending) -> Exchange[Job]:
         job, outcome = ending.run.job, ending.outcome_now()
-        if ending.was_returned:
-            try:
-                return self._svc.exchange([(job, outcome)])
-            except (TypeError, ValueError) as problem:
+        try:
+            return self._svc.exchange([(job, outcome)])
+        except REFUSALS as problem:
+            if ending.was_returned and isinstance(problem, TypeError | ValueError):
                 self._moments.result_dropped(job, problem)
-                outcome = Done()
-        return settle(job, outcome)
+                return self._svc.exchange([(job, Done())])
+            refused = f"its outcome {type(outcome).__name__} was refused: {type(problem).__name__}: {problem}"
+        return self._svc.exchange([(job, Retry(error=refused))])
 
     def _tell(self, endings: Sequence[Ending], done: Exchange[Job]) -> None:
         lost, ids = set(done.lost), list(done.ids)

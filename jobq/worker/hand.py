@@ -65,6 +65,8 @@ class Hand:
         """How many jobs to have waiting for a slot."""
         now = self._clock.steady()
         running = [run.begun for run in self._runs if run.begun is not None and run.ended is None]
+        if not running and any(run.begun is None for run in self._runs):
+            return 0  # the slots are not ready: a child process begins
         oldest = now - min(running, default=now)
         return self._pace.ahead(oldest)
 
@@ -124,7 +126,7 @@ class Hand:
             over_at = run.over_at()
             if run.stopped_at:
                 if now >= run.stopped_at + UNWINDING:
-                    endings += self._give_up(run, "was stopped")
+                    endings += self._give_up(run, "did not end when it was stopped")
             elif over_at is not None and now >= over_at:
                 endings += self._end(run, _too_long(run), "ran longer than its time_limit")
         return endings
@@ -138,6 +140,8 @@ class Hand:
         runs = [run for executor in dict.fromkeys(self._runs.values()) for run in executor.withdraw()]
         for run in runs:
             del self._runs[run]
+        if patience:
+            self._pace.forget()
         return [Ending(run, None) for run in runs if run.is_held]
 
     def stop_all(self) -> list[Ending]:

@@ -58,7 +58,11 @@ class Moments:
 
     def stopping(self, grace: float, running: int) -> None:
         """The worker reserves no more."""
-        log.info("stopping: %d running jobs have %g seconds to end", running, grace)
+        if running:
+            what_now = "a second signal, or stop(force=True), gives them back at once"
+            log.warning("stopping: %d running jobs have %g seconds to end; %s", running, grace, what_now)
+        else:
+            log.info("stopping: nothing runs")
 
     # -- of a job
 
@@ -108,7 +112,7 @@ class Moments:
 
     def gave_up(self, job: Job, why: str, lost: int) -> None:
         """A handler that cannot be stopped was given up, with its slot. lost: how many such slots there are now."""
-        self._log(logging.ERROR, "%s %s and cannot be stopped: its slot is lost (%d so far)", job, why, lost)
+        self._log(logging.ERROR, "%s %s: it is given up, and its slot is lost (%d so far)", job, why, lost)
 
     def result_dropped(self, job: Job, problem: Exception | str) -> None:
         """What a handler returned cannot be kept."""

@@ -1,8 +1,8 @@
 """How many jobs to reserve beyond those that can run at once.
 
 A job of some microseconds costs less than the commit that settles it, so jobs that short are taken by the dozen, and
-one commit settles them all. A job of more than some milliseconds is never taken before there is a slot for it: another
-worker could have run it meanwhile. Where commits are slow, the slots are supplied for as long as two of them take.
+one commit settles them all. Where jobs take more than some milliseconds, none is taken before there is a slot for it:
+another worker could run it meanwhile. Where commits are slow, the slots are supplied for as long as two of them take.
 """
 
 from __future__ import annotations
@@ -48,10 +48,15 @@ class Pace:
         """Nanoseconds after which a job that still waits for a slot is to be given back."""
         return PATIENCE * self._horizon
 
+    def forget(self) -> None:
+        """It was misjudged: judge by the jobs to come."""
+        self._last.clear()
+
     def ahead(self, oldest: int) -> int:
         """How many jobs to have waiting. oldest: for how many nanoseconds the oldest running job has run."""
-        known = sorted(self._last)
-        slowest = max(known[-1 - OUTLIERS] if len(known) > OUTLIERS else 0, oldest)
+        if len(self._last) <= OUTLIERS:
+            return 0
+        slowest = max(sorted(self._last)[-1 - OUTLIERS], oldest)
         if slowest <= 0:
             return 0
         return min(MOST, self._horizon // slowest * self._slots)

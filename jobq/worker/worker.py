@@ -14,7 +14,7 @@ from typing import Any, NoReturn, Self, TypeVar, overload
 from jobq import inputs
 from jobq.errors import JobqError
 from jobq.job import Job
-from jobq.model.times import Seconds, duration
+from jobq.model.times import SECOND, Seconds, duration
 from jobq.service import JobService
 from jobq.worker.coordinator import Coordinator
 from jobq.worker.executor import Executor
@@ -30,6 +30,7 @@ from jobq.worker.stage import Stage
 F = TypeVar("F", bound=Callable[[Job], Any])
 
 MOST_SLOTS = 10_000
+LEAST_LEASE = SECOND // 10
 
 
 class Worker:
@@ -37,8 +38,8 @@ class Worker:
 
     svc: the queue. topics: one or several, served in the order given. concurrency: how many jobs run at once, 1 to
     10,000. executor: "thread", or "process" for handlers that need Python's lock for long, which are run by child
-    processes and have to be importable. lease: seconds (above 0) for which jobs are reserved; it is renewed each third
-    of it. grace: seconds that running jobs have to end once the worker was told to stop. observer: what is told of each
+    processes and have to be importable. lease: seconds (0.1 or more) for which jobs are reserved, and renewed after each
+    third of it. grace: seconds that running jobs have to end once the worker was told to stop. observer: what is told of each
     moment. max_jobs: how many jobs a child process runs before it is replaced; None for no end.
 
     A handler that returns has done its job, and what it returns is kept as the result if it is a JSON value. It may
@@ -67,7 +68,7 @@ class Worker:
         self._topics = inputs.topics(topics)
         self._concurrency = inputs.whole(concurrency, "concurrency", least=1, most=MOST_SLOTS)
         self._executor: Kind = executor
-        self._lease = duration(lease, "lease", above_zero=True)
+        self._lease = _a_lease(lease)
         self._grace = duration(grace, "grace")
         self._moments = Moments(observer, svc.clock)
         self._max_jobs = max_jobs
@@ -108,8 +109,8 @@ class Worker:
     @overload
     def handler(self, name: F, /) -> F: ...
     @overload
-    def handler(self, name: str | None = None, /, *, time_limit: Seconds | None = None) -> Callable[[F], F]: ...
-    def handler(self, name: F | str | None = None, /, *, time_limit: Seconds | None = None) -> F | Callable[[F], F]:
+    def handler(self, name: str | None = None, *, time_limit: Seconds | None = None) -> Callable[[F], F]: ...
+    def handler(self, name: F | str | None = None, *, time_limit: Seconds | None = None) -> F | Callable[[F], F]:
         """Register what handles the jobs of a name: `@worker.handler`, or `@worker.handler("name", time_limit=20)`.
 
         name: the jobs' name, by default that of the function. time_limit: seconds (above 0) a job may take. A coroutine
@@ -214,13 +215,16 @@ class Worker:
             with suppress(Exception):  # it is logged and observed, and there is nobody to raise it to
                 self._work(stage, burst=False)
         finally:
-            atexit.unregister(at_exit)
             self._leave(stage)
+            atexit.unregister(at_exit)
 
     def _work(self, stage: Stage, *, burst: bool) -> None:
         executors = Executors(self._executor, self._concurrency, self._handlers, self._max_jobs, stage.inbox)
-        slots = 0 if self._handlers.are_mixed() else self._concurrency  # the executors do not know of each other
-        coordinator = self._coordinator(stage, executors.of, Pace(slots), burst=burst)
+        # Executors do not know of each other; and what waits for a child that is replaced would wait for too long.
+        has_one_pace = not self._handlers.are_mixed() and self._max_jobs is None
+        coordinator = self._coordinator(
+            stage, executors.of, Pace(self._concurrency if has_one_pace else 0), burst=burst
+        )
         with self._running(stage, coordinator, executors.close):
             executors.begin()
             coordinator.run()
@@ -279,6 +283,15 @@ class Worker:
             grace=self._grace,
             burst=burst,
         )
+
+
+def _a_lease(lease: Seconds) -> int:
+    nanos = duration(lease, "lease")
+    if nanos < LEAST_LEASE:
+        raise ValueError(
+            f"the lease of a worker must be at least 0.1 seconds, as it has to be renewed in time, not {lease}"
+        )
+    return nanos
 
 
 def _check_service(svc: JobService) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import threading
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -32,6 +32,12 @@ def svc_on() -> Iterator[JobService]:
 
 def own_children() -> list[int]:
     return children_of(os.getpid())
+
+
+def kill_for_good(pid: int) -> None:
+    """Kill a child, and return once all of its threads have ended; the worker has yet to find that."""
+    os.kill(pid, signal.SIGKILL)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
 
 
 # -- the end of a child
@@ -78,8 +84,10 @@ def test_a_process_that_cannot_be_killed_is_not_waited_for_without_end(monkeypat
     os.kill(pid, signal.SIGSTOP)
     with monkeypatch.context() as patch:
         patch.setattr(offspring.Offspring, "kill", lambda process: None)
-        with ThreadPoolExecutor(1) as pool:
-            pool.submit(process.end).result(PATIENCE)
+        ending = threading.Thread(target=process.end, daemon=True)
+        ending.start()
+        ending.join(PATIENCE)
+        assert not ending.is_alive()
     assert process.is_alive()
     process.kill()
     process.end()
@@ -100,8 +108,7 @@ def test_the_time_limit_does_not_pass_while_a_new_child_gets_ready(
         seen.wait_for("completed")
         [(_, _, first)] = seen.all("completed")
         (tmp_path / "go").unlink()
-        os.kill(first, signal.SIGKILL)
-        eventually(lambda: have_ended([first]))
+        kill_for_good(first)
         id = svc.enqueue("t", name="quick", max_retries=0)
         eventually(lambda: own_children() not in ([], [first]))
         pass_time(clock, 21)
@@ -138,8 +145,7 @@ def test_jobs_are_given_back_while_a_new_child_does_not_get_ready(
         first = svc_on.wait_for(svc_on.enqueue("t", name="quick"), PATIENCE).result
         (tmp_path / "go").unlink()
         monkeypatch.setattr(offspring, "BEGINNING", 0.2)
-        os.kill(first, signal.SIGKILL)
-        eventually(lambda: have_ended([first]))
+        kill_for_good(first)
         id = svc_on.enqueue("t", name="quick", max_retries=0)
         seen.wait_for("released", "quick", children.RESTART)
     assert seen.all("worker_error", ConfigError)

@@ -51,7 +51,7 @@ def test_what_runs_may_end_and_nothing_else_is_begun(
     assert [svc.status(id) for id in ids] == [Status.DONE] * 2 + [Status.READY] * 2
     assert [svc.get(id).attempt for id in ids] == [1, 1, 0, 0]
     assert seen.moments[-1] == ("worker_stopped", worker)
-    assert "running jobs have 30 seconds to end" in caplog.text
+    assert "stopping: " in caplog.text
 
 
 def test_what_does_not_end_in_the_grace_is_released(

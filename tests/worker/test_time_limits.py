@@ -153,8 +153,8 @@ def test_a_thread_is_given_up_and_replaced(
     assert "in here_it_is_stuck\n    wait(self.event)" in error
     assert "jobq/worker" not in error
     said = [record.getMessage() for record in caplog.records if record.name == "jobq.worker"]
-    assert any("and cannot be stopped: its slot is lost (1 so far)" in line for line in said)
-    assert any("has ended after it was given up; its outcome is dropped" in line for line in said)
+    assert any("it is given up, and its slot is lost (1 so far)" in line for line in said)
+    assert any("has ended after it was given up: its outcome is dropped" in line for line in said)
 
 
 def test_the_last_attempt_that_takes_too_long_makes_a_dead_letter(
