@@ -71,6 +71,7 @@ class Coordinator:
         while not self._is_over():
             if self._inbox.problem is not None:
                 raise self._inbox.problem
+            stops = self._inbox.stops
             try:
                 self._turn()
                 self._pause = 0
@@ -79,7 +80,7 @@ class Coordinator:
             except JobqError as problem:
                 if self._is_grace_over():
                     raise
-                self._wait_out(problem)
+                self._wait_out(problem, stops)
 
     def run_dry(self, most: int) -> int:
         """Run what there is to reserve, where handlers end as they are begun, and return how many jobs that were.
@@ -193,11 +194,11 @@ class Coordinator:
         times.append(None if self._is_grace_over() else self._stop_at)
         return max(0, min(time for time in times if time is not None) - now)
 
-    def _wait_out(self, problem: JobqError) -> None:
+    def _wait_out(self, problem: JobqError, stops: int) -> None:
+        # stops: what was known before the turn, as the wish to stop may have come in the middle of it
         self._pause = min(max(2 * self._pause, FIRST_PAUSE), LONGEST_PAUSE, self._beat)
         self._moments.worker_error(problem, f"it tries again in {self._pause / SECOND:g} seconds")
         end = self._clock.steady() + self._pause
-        stops = self._inbox.stops
         while (left := end - self._clock.steady()) > 0 and self._inbox.stops == stops:
             self._inbox.wait(left / SECOND)
         self._inbox.wake()  # what came meanwhile is waiting

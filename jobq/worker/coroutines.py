@@ -47,7 +47,17 @@ class EventLoop:
         with suppress(IndexError):
             while True:
                 runs.append(self._backlog.popleft())
-        return runs
+        return runs + [run for run in list(self._tasks) if self._withdraw(run)]
+
+    def _withdraw(self, run: Run) -> bool:
+        """Take back a run whose task has not begun, as another one blocks the loop. It is asked after that it begins."""
+        if run.begun is not None:
+            return False
+        run.stopped_at = 1
+        if run.begun is not None or not run.claim():
+            run.stopped_at = 0
+            return False
+        return True
 
     def cancel(self, run: Run) -> bool:
         """See Executor."""
