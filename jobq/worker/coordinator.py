@@ -156,7 +156,7 @@ class Coordinator:
 
     def _patience(self) -> int:
         """How long a job may wait for a slot; longer if there should be one for it."""
-        return self._pace.patience if self._has_backlog() else max(self._pace.patience, self._beat)
+        return self._pace.patience if self._has_backlog() else max(self._pace.patience, self._beat, SECOND)
 
     def _give_back_stale(self) -> None:
         is_stuck = not self._has_backlog()

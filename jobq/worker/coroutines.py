@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections import deque
 from contextlib import suppress
 from contextvars import Context
 
-from jobq.worker.calling import answer, failure
+from jobq.worker.calling import answer, end_fork, failure
 from jobq.worker.executor import Post
 from jobq.worker.run import Ending, Run
 
@@ -50,7 +51,7 @@ class EventLoop:
         return runs + [run for run in list(self._tasks) if self._withdraw(run)]
 
     def _withdraw(self, run: Run) -> bool:
-        """Take back a run whose task has not begun, as another one blocks the loop. It is asked after that it begins."""
+        """Take back a run whose task has not begun, as another one blocks the loop."""
         if run.begun is not None:
             return False
         run.stopped_at = 1
@@ -123,10 +124,13 @@ class EventLoop:
         self._fill()
 
     async def _run(self, run: Run) -> Ending:
-        function = run.handler.function
+        function, pid = run.handler.function, os.getpid()
         try:
-            said = answer(function, await function(run.job))
+            result = await function(run.job)
+            end_fork(pid)
+            said = answer(function, result)
         except BaseException as error:
+            end_fork(pid, error)
             if isinstance(error, asyncio.CancelledError) and run.stopped_at:
                 return Ending(run, None)
             said = failure(error)

@@ -38,7 +38,9 @@ class Inbox:
         if not run.is_held or run.job._is_revoked or run.stopped_at:
             run.begun = None
             return False
-        self._moments.started(run.job)
+        if not run.is_told:  # it begins anew if its child process died before it began the handler
+            run.is_told = True
+            self._moments.started(run.job)
         return True
 
     def ended(self, ending: Ending) -> None:

@@ -16,10 +16,23 @@ class Run:
     begun: when the handler was called, in nanoseconds of the steady clock; None while it waits for a slot.
     ended: when it had ended; None until then.
     thread: which thread runs the handler. is_held: whether the reservation is ours to renew and to settle.
+    is_told: whether its beginning was told.
     stopped_at: when its handler was told to stop, else 0. verdict: what becomes of the job if the handler does.
     """
 
-    __slots__ = ("_claim", "begun", "ended", "handler", "is_held", "job", "reserved", "stopped_at", "thread", "verdict")
+    __slots__ = (
+        "_claim",
+        "begun",
+        "ended",
+        "handler",
+        "is_held",
+        "is_told",
+        "job",
+        "reserved",
+        "stopped_at",
+        "thread",
+        "verdict",
+    )
 
     def __init__(self, job: Job, handler: Handler, reserved: int) -> None:
         self.job = job
@@ -30,6 +43,7 @@ class Run:
         self.ended: int | None = None
         self.thread: int | None = None
         self.is_held = True
+        self.is_told = False
         self.verdict: Outcome | None = None
         self._claim = threading.Lock()
         job._settling = set()

@@ -38,9 +38,9 @@ class Worker:
 
     svc: the queue. topics: one or several, served in the order given. concurrency: how many jobs run at once, 1 to
     10,000. executor: "thread", or "process" for handlers that need Python's lock for long, which are run by child
-    processes and have to be importable. lease: seconds (0.1 or more) for which jobs are reserved, and renewed after each
-    third of it. grace: seconds that running jobs have to end once the worker was told to stop. observer: what is told of each
-    moment. max_jobs: how many jobs a child process runs before it is replaced; None for no end.
+    processes and have to be importable. lease: seconds (0.1 or more) for which jobs are reserved, and renewed
+    after each third of it. grace: seconds that running jobs have to end once the worker was told to stop. observer:
+    what is told of each moment. max_jobs: how many jobs a child process runs before it is replaced; None for no end.
 
     A handler that returns has done its job, and what it returns is kept as the result if it is a JSON value. It may
     raise Done, Retry, Release, Reject or Cancel; any other exception retries the job after its backoff.

@@ -7,7 +7,9 @@ import pytest
 from tests.worker.processes import command
 
 
-@pytest.mark.parametrize(("executor", "name"), [("thread", "forks"), ("process", "forks"), ("process", "forks_softly")])
+@pytest.mark.parametrize(
+    ("executor", "name"), [(executor, name) for executor in ("thread", "process") for name in ("forks", "forks_softly")]
+)
 def test_a_fork_ends_with_the_handler(executor: str, name: str) -> None:
     """As a program would: what it has written is flushed, and its status is that of the exit."""
     with command("-m", "tests.worker.forking", executor, name) as program:
