@@ -52,7 +52,7 @@ class Inbox:
 
     def troubled(self, problem: Exception) -> None:
         """See Post."""
-        self._moments.worker_error(problem, "jobs are given back for some seconds")
+        self._moments.worker_error(problem, "it is tried again after some seconds")
 
     def failed(self, problem: Exception) -> None:
         """See Post."""

@@ -14,6 +14,8 @@ from jobq.worker.calling import call
 from jobq.worker.executor import Post
 from jobq.worker.run import Ending, Run
 
+RETRY = 5.0
+"""Seconds after which another thread is tried to begin, if the system had no room for it."""
 CLOSING = 5.0
 """Seconds that idle threads have to end, and the child processes that they may have."""
 TRIES = 2
@@ -92,15 +94,15 @@ class Threads:
         self._backlog: SimpleQueue[Run | None] = SimpleQueue()
         self._runs: dict[Run, Slot | None] = {}
         self._begun = 0
+        self._next_try = 0.0
         self._threads: list[threading.Thread] = []
         self._slots: list[Slot] = []
         self._is_closed = False
 
     def begin(self) -> None:
         """See Executor."""
-        if self._is_eager:
-            for _ in range(self._n):
-                self._begin()
+        for _ in range(self._n if self._is_eager else 1):
+            self._try_to_begin()
 
     def submit(self, run: Run) -> None:
         """See Executor."""
@@ -144,8 +146,17 @@ class Threads:
             thread.join(max(0, end - time.monotonic()))
 
     def _fill(self) -> None:
-        if len(self._threads) < min(self._n, len(self._runs)):
+        if len(self._threads) < min(self._n, len(self._runs)) and time.monotonic() >= self._next_try:
+            self._try_to_begin()
+
+    def _try_to_begin(self) -> None:
+        try:
             self._begin()
+        except RuntimeError as problem:  # there is no room for another thread; those that there are go on
+            if not self._threads:
+                raise
+            self._next_try = time.monotonic() + RETRY
+            self._post.troubled(problem)
 
     def _begin(self) -> None:
         self._begun += 1

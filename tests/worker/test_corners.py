@@ -289,3 +289,26 @@ def test_a_handler_may_be_registered_by_a_keyword(jobq: QueueForTests) -> None:
     id = jobq.enqueue("t", name="named")
     drain(worker)
     assert jobq.get(id).last_error == "seen"
+
+
+def test_fewer_threads_do_the_work_if_there_is_no_room_for_all(
+    svc: JobService, seen: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = threading.Thread.start
+    begun: list[str] = []
+
+    def refuse_all_but_one(thread: threading.Thread) -> None:
+        if thread.name.startswith("jobq-"):
+            if begun:
+                raise RuntimeError("can't start new thread")
+            begun.append(thread.name)
+        start(thread)
+
+    worker = Worker(svc, "t", concurrency=3, observer=seen)
+    worker.default(lambda job: None)
+    ids = [svc.enqueue("t") for _ in range(9)]
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse_all_but_one)
+        worker.run(burst=True)
+    assert [svc.get(id).attempt for id in ids if svc.status(id) is Status.DONE] == [1] * 9
+    assert seen.all("worker_error") == [("worker_error", RuntimeError, "can't start new thread")]
