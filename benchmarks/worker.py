@@ -1,4 +1,4 @@
-"""How many jobs that do nothing a Worker runs a second, and how many commits each takes.
+"""How many jobs and tasks that do nothing a Worker runs a second, and how many commits each takes.
 
 Usage: python benchmarks/worker.py [--jobs N] [--rounds N]
 
@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar, cast
 
-from jobq import Job, JobService, NewJob, Observer, Worker
+from jobq import AsyncJob, Job, JobService, NewJob, Observer, Tasks, Worker
 from jobq.repos import LmdbStorage, MemoryStorage, Storage, UnitOfWork
 
 T = TypeVar("T")
@@ -38,6 +38,8 @@ WAYS = [
     Way("8 threads", "nothing", 8),
     Way("asyncio, 8 at once", "nothing_async", 8),
     Way("2 processes", "nothing", 2, "process"),
+    Way("tasks, 8 threads", "task", 8),
+    Way("async tasks, 8 at once", "task_async", 8),
 ]
 STORAGES = ["memory", "off", "normal", "full"]
 
@@ -85,11 +87,25 @@ def nothing(job: Job) -> None:
     """A handler."""
 
 
-async def nothing_async(job: Job) -> None:
+async def nothing_async(job: AsyncJob) -> None:
     """A handler."""
 
 
-HANDLERS = {"nothing": nothing, "nothing_async": nothing_async}
+functions, coroutines = Tasks("bench"), Tasks("bench")  # apart, as a worker that has both reserves nothing ahead
+
+
+@functions.task(name="task")
+def task(number: int, text: str = "") -> None:
+    """A task."""
+
+
+@coroutines.task(name="task_async")
+async def task_async(number: int, text: str = "") -> None:
+    """A task."""
+
+
+HANDLERS: dict[str, Callable[[Any], Any]] = {"nothing": nothing, "nothing_async": nothing_async}
+TASKS = {"task": functions, "task_async": coroutines}
 
 
 def main() -> None:
@@ -108,15 +124,26 @@ def main() -> None:
         print(f"{way.name:<20}" + "".join(f"{cell:>24}" for cell in cells))
 
 
+def job(way: Way, number: int) -> NewJob:
+    """One job for a way to run it."""
+    for tasks in TASKS.values():
+        if called := tasks.get(way.handler):
+            return called.new_job(number, text="x" * 70)
+    return NewJob("bench", payload=PAYLOAD, name=way.handler)
+
+
 def measured(storage: str, way: Way, jobs: int) -> tuple[float, float]:
     """Jobs a second, and transactions a job."""
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
         counting = Counting(MemoryStorage() if storage == "memory" else LmdbStorage(f"{folder}/jobs", sync=storage))
         with JobService(cast("Storage", counting)) as svc:
-            svc.enqueue_many([NewJob("bench", payload=PAYLOAD, name=way.handler) for _ in range(jobs)])
+            svc.enqueue_many([job(way, number) for number in range(jobs)])
             stopwatch = Stopwatch()
-            worker = Worker(svc, "bench", concurrency=way.concurrency, executor=way.executor, observer=stopwatch)
-            worker.handler(HANDLERS[way.handler])
+            tasks = TASKS.get(way.handler, ())
+            how: dict[str, Any] = {"concurrency": way.concurrency, "executor": way.executor}
+            worker = Worker(svc, "bench", observer=stopwatch, tasks=tasks, **how)
+            if way.handler in HANDLERS:
+                worker.handler(HANDLERS[way.handler])
             before = counting.transactions
             worker.run(burst=True)
             return jobs / stopwatch.seconds(), (counting.transactions - before) / jobs

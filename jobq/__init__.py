@@ -39,11 +39,15 @@ from jobq.outcomes import Cancel, Done, Reject, Release, Retry
 from jobq.service import JobService
 
 if TYPE_CHECKING:
+    from jobq.aio import AsyncJob, AsyncJobService, open_async
+    from jobq.tasks import Tasks
     from jobq.worker import Observer, Worker
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "AsyncJob",
+    "AsyncJobService",
     "Cancel",
     "CancelReason",
     "ConfigError",
@@ -75,13 +79,22 @@ __all__ = [
     "StorageError",
     "StorageFull",
     "StorageVersion",
+    "Tasks",
     "TopicFull",
     "TopicStats",
     "Worker",
     "open",
+    "open_async",
 ]
 
-_LATER = {"Observer": "jobq.worker", "Worker": "jobq.worker"}
+_LATER = {
+    "AsyncJob": "jobq.aio",
+    "AsyncJobService": "jobq.aio",
+    "Observer": "jobq.worker",
+    "Tasks": "jobq.tasks",
+    "Worker": "jobq.worker",
+    "open_async": "jobq.aio",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -38,7 +38,6 @@ class Holder(Protocol):
         run_at: datetime | None = None,
         error: str | BaseException | None = None,
     ) -> None: ...
-    def release(self, jobs: Job, delay: Seconds = 0) -> None: ...
     def reject(self, jobs: Job, error: str | BaseException | None = None, *, reason: CancelReason = ...) -> None: ...
     def extend(self, jobs: Job, seconds: Seconds | None = None) -> None: ...
     def exchange(self, outcomes: Iterable[tuple[Job, Outcome]]) -> Exchange[Job]: ...
@@ -151,11 +150,7 @@ class Job:
         result: a JSON value to keep. then: jobs to enqueue in the same commit, only if the reservation stands.
         Returns the ids of those jobs.
         """
-        exchange = self._service.exchange([(self, Done(result, then=then))])
-        if exchange.lost:
-            raise LeaseLost(lost_message([self]), jobs=[self])
-        self._followers = exchange.ids
-        return exchange.ids
+        return self._end(Done(result, then=then))
 
     def retry(
         self,
@@ -167,9 +162,14 @@ class Job:
         """Try again after `delay` seconds or at `run_at`, by default after the backoff. See JobService.retry."""
         self._service.retry(self, delay, run_at=run_at, error=error)
 
-    def release(self, delay: Seconds = 0) -> None:
-        """Give the job back for `delay` seconds, without counting a retry."""
-        self._service.release(self, delay)
+    def release(
+        self, delay: Seconds = 0, *, run_at: datetime | None = None, then: NewJob | Iterable[NewJob] = ()
+    ) -> list[int]:
+        """Give the job back for `delay` seconds, or until `run_at`, without counting a retry.
+
+        then: jobs to enqueue in the same commit, only if the reservation stands. Returns the ids of those jobs.
+        """
+        return self._end(Release(delay, run_at=run_at, then=then))
 
     def reject(self, error: str | BaseException | None = None, *, reason: CancelReason = CancelReason.REJECTED) -> None:
         """Make the job a dead letter at once."""
@@ -177,8 +177,7 @@ class Job:
 
     def cancel(self, note: str | None = None) -> None:
         """Cancel the job, with a note."""
-        if self._service.exchange([(self, Cancel(note))]).lost:
-            raise LeaseLost(lost_message([self]), jobs=[self])
+        self._end(Cancel(note))
 
     def extend(self, seconds: Seconds | None = None) -> None:
         """Hold the job for `seconds` from now, by default for the lease it was reserved with."""
@@ -233,6 +232,13 @@ class Job:
                 log.exception("%r could not be released", self, extra=log_fields(self))  # what broke in goes on up
         return is_ordinary
 
+    def _end(self, outcome: Outcome) -> list[int]:
+        exchange = self._service.exchange([(self, outcome)])
+        if exchange.lost:
+            raise LeaseLost(lost_message([self]), jobs=[self])
+        self._followers = exchange.ids
+        return exchange.ids
+
 
 def outcome_of(error: BaseException | None) -> Outcome:
     """What becomes of a job whose handler ended this way."""
@@ -262,7 +268,14 @@ def retry_delay(job: Job, outcome: Retry, wall: int) -> int:
         return duration(outcome.delay, "delay")
     if outcome.run_at is not None:
         return max(0, instant(outcome.run_at, "run_at") - wall)
-    return lifecycle.backoff(job._record.policy, job._record.retry_count + 1, job.id)
+    return lifecycle.next_backoff(job._record)
+
+
+def release_delay(outcome: Release, wall: int) -> int:
+    """Nanoseconds from `wall` until a released job is there again."""
+    if outcome.run_at is None:
+        return duration(outcome.delay, "delay")
+    return max(0, instant(outcome.run_at, "run_at") - wall)
 
 
 def log_fields(job: Job) -> dict[str, Any]:

@@ -204,16 +204,15 @@ def retry(job: Record, now: Now, run_at: int | None = None, error: str = "") -> 
     error = error or job.last_error
     if _is_exhausted(job):
         return _dead(job, now, CancelReason.EXHAUSTED, error)
-    count = job.retry_count + 1
     if run_at is None:
-        run_at = now.wall + backoff(job.policy, count, job.id)
-    return _waiting(job, now, run_at)._replace(retry_count=count, last_error=error)
+        run_at = now.wall + next_backoff(job)
+    return _waiting(job, now, run_at)._replace(retry_count=job.retry_count + 1, last_error=error)
 
 
-def release(job: Record, now: Now, delay: int = 0) -> Record:
-    """Given back after `delay` nanoseconds without counting as a retry."""
+def release(job: Record, now: Now, delay: int = 0, run_at: int = 0) -> Record:
+    """Given back after `delay` nanoseconds, or at `run_at`, without counting as a retry."""
     _allow(job, "release", RESERVED)
-    return _waiting(job, now, now.wall + delay)
+    return _waiting(job, now, max(run_at, now.wall + delay))
 
 
 def reject(job: Record, now: Now, reason: CancelReason, error: str = "") -> Record:
@@ -229,6 +228,11 @@ def extend(job: Record, now: Now, lease: int, *, at_least: bool = False) -> Reco
     if at_least and job.generation == now.generation:
         deadline = max(deadline, job.deadline)
     return job._replace(generation=now.generation, deadline=deadline)
+
+
+def next_backoff(job: Record) -> int:
+    """Nanoseconds that the job's next retry waits, unless it is given a time."""
+    return backoff(job.policy, job.retry_count + 1, job.id)
 
 
 def backoff(policy: Policy, count: int, job_id: int) -> int:

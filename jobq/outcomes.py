@@ -45,11 +45,18 @@ class Retry(Outcome):
 
 
 class Release(Outcome):
-    """Give the job back for `delay` seconds; does not count as a retry."""
+    """Give the job back for `delay` seconds, or until `run_at`; does not count as a retry.
 
-    def __init__(self, delay: Seconds = 0) -> None:
+    then: jobs to enqueue in the same commit.
+    """
+
+    def __init__(
+        self, delay: Seconds = 0, *, run_at: datetime | None = None, then: NewJob | Iterable[NewJob] = ()
+    ) -> None:
         super().__init__(delay)
         self.delay: Seconds = delay
+        self.run_at: datetime | None = run_at
+        self.then: NewJob | Iterable[NewJob] = then
 
 
 class Reject(Outcome):

@@ -34,7 +34,7 @@ from jobq.verbs import administering, consuming, looking, producing, settling
 from jobq.verbs.consuming import Haul
 from jobq.verbs.settling import Settlement
 from jobq.verifying import Verifier
-from jobq.waiting import Listener, fill_up, wait_for_haul, wait_until_finished
+from jobq.waiting import EndListener, Listener, fill_up, wait_for_haul, wait_until_finished
 
 T = TypeVar("T")
 
@@ -199,9 +199,12 @@ class JobService:
         """
         self._settle(jobs, Retry(delay, run_at=run_at, error=error))
 
-    def release(self, jobs: Job | Iterable[Job], delay: Seconds = 0) -> None:
-        """Give the jobs back for `delay` seconds, without counting a retry. Raises LeaseLost as `done` does."""
-        self._settle(jobs, Release(delay))
+    def release(self, jobs: Job | Iterable[Job], delay: Seconds = 0, *, run_at: datetime | None = None) -> None:
+        """Give the jobs back for `delay` seconds or until `run_at`, without counting a retry.
+
+        Raises LeaseLost as `done` does.
+        """
+        self._settle(jobs, Release(delay, run_at=run_at))
 
     def reject(
         self,
@@ -245,7 +248,7 @@ class JobService:
         outcomes: pairs of a handle and Done, Retry, Release, Reject or Cancel. enqueue: new jobs. topics, n, timeout,
         lease, linger: as in `reserve`; without topics nothing is reserved. If there is nothing to reserve, the rest is
         committed before it waits.
-        Returns the jobs reserved, the ids enqueued (first those of each Done's `then`), and the handles whose
+        Returns the jobs reserved, the ids enqueued (first those of the outcomes' `then`), and the handles whose
         reservation was lost. Their outcomes are dropped, which is no error here.
         """
         pairs = self._pairs(outcomes)
@@ -286,6 +289,13 @@ class JobService:
         self._check_open()
         with self._storage.watch(names) as watch:
             yield Listener(self._storage, names, watch, self._sweeper.sweep)
+
+    @contextmanager
+    def _listen_for_ends(self, topics: Iterable[str]) -> Iterator[EndListener]:
+        """The same for jobs that finish, for a client that waits for many of them."""
+        self._check_open()
+        with self._storage.watch(inputs.topics(topics), finished=True) as watch:
+            yield EndListener(self._storage, watch, self._sweeper.sweep)
 
     @property
     def limits(self) -> Limits:
@@ -477,6 +487,11 @@ class JobService:
         self._check_open()
         return self._storage.view(body)
 
+    def _swap(self, id: int, payload: bytes, job: NewJob) -> bool:
+        """Replace a waiting job, as on_duplicate="replace" does, if it has this payload still; says whether."""
+        request = preparing.request(job, self._defaults, self._limits)
+        return self._commit(lambda draft: producing.swap(draft, id, payload, request))
+
     def _check_open(self) -> None:
         if self._closed:
             raise ServiceClosed("this JobService was closed: open another one with jobq.open(url)")
@@ -530,12 +545,16 @@ class JobService:
         finally:
             if waiting and os.getpid() == pid:  # a forked child leaves its parent's jobs alone
                 # The collector may close a generator in the middle of another verb: the next one gives back then.
-                self._abandoned.give_back((job.id, job.attempt) for job in waiting)
+                self._abandon(waiting)
 
     def _log(self, job: Job, message: str) -> None:
         line = inputs.line(message)
         if not self._commit(lambda draft: settling.log(draft, job.id, job.attempt, line)):
             self._raise_lost([job])
+
+    def _abandon(self, jobs: Iterable[Job]) -> None:
+        """Release jobs that nobody is going to settle, now or with the next verb; this never fails."""
+        self._abandoned.give_back((job.id, job.attempt) for job in jobs)
 
     def _give_back(self, taking: Taking) -> None:
         self._abandoned.give_back((job.id, job.attempt) for haul in taking.hauls for job, _ in haul.taken)

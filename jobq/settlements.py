@@ -10,7 +10,7 @@ from jobq import inputs, lifecycle, preparing
 from jobq.model.options import Limits
 from jobq.model.records import Now, Record
 from jobq.model.requests import Request
-from jobq.model.times import duration
+from jobq.model.times import duration, instant
 from jobq.outcomes import Cancel, Done, Outcome, Reject, Release, Retry
 
 
@@ -34,13 +34,22 @@ def meaning(outcome: Outcome, defaults: preparing.Defaults, limits: Limits) -> M
     if isinstance(outcome, Retry):
         return Meaning(_retry(outcome), is_retry=True)
     if isinstance(outcome, Release):
-        return Meaning(partial(lifecycle.release, delay=duration(outcome.delay, "delay")))
+        return Meaning(_release(outcome), then=preparing.requests(outcome.then, defaults, limits))
     if isinstance(outcome, Reject):
         reason, error = inputs.reason(outcome.reason), inputs.error(outcome.error)
         return Meaning(partial(lifecycle.reject, reason=reason, error=error))
     if isinstance(outcome, Cancel):
         return Meaning(partial(lifecycle.cancel, note=inputs.note(outcome.note)))
     raise TypeError(f"an outcome must be Done, Retry, Release, Reject or Cancel, not {type(outcome).__name__}")
+
+
+def _release(outcome: Release) -> Callable[[Record, Now], Record]:
+    delay = duration(outcome.delay, "delay")
+    if outcome.run_at is None:
+        return partial(lifecycle.release, delay=delay)
+    if delay:
+        raise ValueError("give either delay or run_at, not both")
+    return partial(lifecycle.release, run_at=instant(outcome.run_at, "run_at"))
 
 
 def _retry(outcome: Retry) -> Callable[[Record, Now], Record]:

@@ -102,8 +102,37 @@ class Listener:
             self._when_idle(now)
             self._watch.wait(min(timeout, LONGEST_NAP, LONGEST_NAP if due_in is None else due_in / SECOND))
 
+    def ready_topics(self) -> list[str]:
+        """Those of the topics that have a job to reserve now. Raises StorageError and its kin."""
+        return self._storage.view(lambda uow: [one for one in self._topics if consuming.due_in(uow, [one]) == 0])
+
     def wake(self) -> None:
         """End the wait that runs, or else the next one; any thread may call this, and a signal handler."""
+        self._watch.wake()
+
+
+class EndListener:
+    """Waits for jobs to finish, for a client that waits for many of them.
+
+    watch: for what finishes in their topics, begun before. when_idle: called before each nap.
+    """
+
+    def __init__(self, storage: Storage, watch: Watch, when_idle: Callable[[Now], None]) -> None:
+        self._storage = storage
+        self._watch = watch
+        self._when_idle = when_idle
+
+    def ended(self, ids: Sequence[int]) -> set[int]:
+        """Those of the jobs that are finished, or gone. Raises StorageError and its kin."""
+        return self._storage.view(lambda uow: looking.ended(uow, ids))
+
+    def wait(self, timeout: float) -> None:
+        """Return once a job has finished, `wake` was called, or `timeout` seconds are over."""
+        self._when_idle(self._storage.view(lambda uow: uow.now))
+        self._watch.wait(min(timeout, LONGEST_NAP))
+
+    def wake(self) -> None:
+        """End the wait that runs, or else the next one, from any thread."""
         self._watch.wake()
 
 

@@ -82,8 +82,8 @@ class Model(Rules):
     def retry(self, jobs: Any, delay: Any = None, *, run_at: datetime | None = None, error: Any = None) -> None:
         self._settle_all(jobs, Retry(delay, run_at=run_at, error=error))
 
-    def release(self, jobs: Any, delay: Any = 0) -> None:
-        self._settle_all(jobs, Release(delay))
+    def release(self, jobs: Any, delay: Any = 0, *, run_at: Any = None) -> None:
+        self._settle_all(jobs, Release(delay, run_at=run_at))
 
     def reject(self, jobs: Any, error: Any = None, *, reason: CancelReason = CancelReason.REJECTED) -> None:
         self._settle_all(jobs, Reject(error, reason=reason))

@@ -86,10 +86,16 @@ _outcomes: list[DrawnOutcome] = [
     (Retry, {"in_": -5, "error": "late"}),
     (Release, {}),
     (Release, {"delay": 2.3}),
+    (Release, {"in_": 5}),
+    (Release, {"in_": -5}),
     (Reject, {}),
     (Reject, {"error": "never"}),
     (Reject, {"reason": CancelReason.UNHANDLED}),
     (Cancel, {}),
     (Cancel, {"note": "no more"}),
 ]
-outcomes = st.sampled_from(_outcomes) | batches.map(lambda then: (Done, {"result": 7, "then": then}))
+outcomes = st.sampled_from(_outcomes) | st.one_of(
+    batches.map(lambda then: (Done, {"result": 7, "then": then})),
+    batches.map(lambda then: (Release, {"delay": 1, "then": then})),
+    batches.map(lambda then: (Release, {"in_": 3, "then": then})),
+)

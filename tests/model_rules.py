@@ -201,7 +201,7 @@ class Rules:
                 lost.append(handle)
                 continue
             self._apply(job, outcome)
-            if isinstance(outcome, Done):
+            if isinstance(outcome, Done | Release):
                 then += [outcome.then] if isinstance(outcome.then, NewJob) else outcome.then
         return lost, self._enqueue(then)
 
@@ -223,7 +223,7 @@ class Rules:
         elif isinstance(outcome, Retry):
             self._retry(job, outcome)
         elif isinstance(outcome, Release):
-            self._wait(job, wall + nanos(outcome.delay))
+            self._wait(job, instant(outcome.run_at) if outcome.run_at else wall + nanos(outcome.delay))
         elif isinstance(outcome, Reject):
             self._die(job, outcome.reason, outcome.error)
         else:

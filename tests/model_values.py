@@ -145,8 +145,8 @@ class ModelHandle:
     def retry(self, delay: Any = None, **how: Any) -> None:
         self.model.retry(self, delay, **how)
 
-    def release(self, delay: Any = 0) -> None:
-        self.model.release(self, delay)
+    def release(self, delay: Any = 0, **how: Any) -> list[int]:
+        return self._exchange(Release(delay, **how)).ids
 
     def reject(self, error: Any = None, **how: Any) -> None:
         self.model.reject(self, error, **how)

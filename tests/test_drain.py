@@ -9,7 +9,19 @@ from typing import Any
 
 import pytest
 
-from jobq import ConfigError, Job, JobOptions, JobqError, Observer, Release, Retry, ServiceClosed, Status, Worker
+from jobq import (
+    AsyncJob,
+    ConfigError,
+    Job,
+    JobOptions,
+    JobqError,
+    Observer,
+    Release,
+    Retry,
+    ServiceClosed,
+    Status,
+    Worker,
+)
 from jobq.testing import QueueForTests, drain
 
 
@@ -70,7 +82,7 @@ def test_retries_come_as_the_clock_is_advanced(jobq: QueueForTests, worker: Work
 
 def test_coroutines_run_whether_or_not_the_test_has_an_event_loop(jobq: QueueForTests, worker: Worker) -> None:
     @worker.default
-    async def wait(job: Job) -> str:
+    async def wait(job: AsyncJob) -> str:
         await asyncio.sleep(0)
         return "waited"
 

@@ -2,77 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
-from pathlib import Path
-from typing import Any, TypeVar
-
 import pytest
 
 from jobq import CancelReason, Done, JobService, LeaseLost, NewJob, Status, StorageError
-from jobq.ports import Storage, UnitOfWork, Watch
 from tests.clocks import ManualClock
 from tests.conftest import OpenService, OpenStorage
 from tests.contract.scenes import enqueue_named, given, names, snapshot, take, unchanged
+from tests.worker.scenes import Watched
 
-T = TypeVar("T")
 
-
-class FailingStorage:
-    """A storage whose transactions break, if told so, once their body has written everything."""
-
-    def __init__(self, storage: Storage) -> None:
-        self._storage = storage
-        self.url = storage.url
-        self.identity = storage.identity
-        self.clock = storage.clock
-        self.is_failing = False
-
-    def transact(self, body: Callable[[UnitOfWork], T], **how: Any) -> T:
-        def broken(uow: UnitOfWork) -> T:
-            result = body(uow)
-            if self.is_failing:
-                raise StorageError("the plug was pulled")
-            return result
-
-        result: T = self._storage.transact(broken, **how)
-        return result
-
-    def view(self, body: Callable[[UnitOfWork], T]) -> T:
-        return self._storage.view(body)
-
-    def watch(self, topics: Sequence[str], **how: Any) -> AbstractContextManager[Watch]:
-        return self._storage.watch(topics, **how)
-
-    def backup(self, path: Path) -> None:
-        self._storage.backup(path)
-
-    def close(self) -> None:
-        self._storage.close()
+def pull_the_plug(number: int) -> None:
+    """Break a transaction once its body has written everything."""
+    raise StorageError("the plug was pulled")
 
 
 def test_no_work_is_lost_between_pop_and_start(open_storage: OpenStorage) -> None:
     """huey, rq, goscheds and go-task-scheduler pop a job first and note that it began second."""
-    storage = FailingStorage(open_storage())
+    storage = Watched(open_storage())
     svc = JobService(storage)
     enqueue_named(svc, "a", "b")
-    storage.is_failing = True
+    storage.fail = pull_the_plug
     with unchanged(svc), pytest.raises(StorageError, match="the plug was pulled"):
         svc.reserve("t", 2)
-    storage.is_failing = False
+    storage.fail = None
     assert names(svc.reserve("t", 2)) == ["a", "b"]
 
 
 def test_no_work_is_lost_between_done_and_what_follows(open_storage: OpenStorage) -> None:
     """The same gap between the end of one job and the enqueueing of the next."""
-    storage = FailingStorage(open_storage())
+    storage = Watched(open_storage())
     svc = JobService(storage)
     job = given(svc)
-    storage.is_failing = True
+    storage.fail = pull_the_plug
     with unchanged(svc), pytest.raises(StorageError):
         job.done(then=NewJob("t", name="next"))
     assert not job.settled
-    storage.is_failing = False
+    storage.fail = None
     job.done(then=NewJob("t", name="next"))
     assert take(svc).name == "next"
 

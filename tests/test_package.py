@@ -13,7 +13,7 @@ import jobq.repos
 from tests.clocks import PATIENCE
 
 NAMES = """
-Worker Observer
+Worker Observer Tasks
 JobService Job JobInfo JobLog JobOptions Limits LogLine NewJob Difference Status CancelReason TopicStats Exchange
 Done Retry Release Reject Cancel
 JobqError JobNotFound InvalidStatus LeaseLost DuplicateJob PayloadTooLarge TopicFull InvalidTopic ConfigError

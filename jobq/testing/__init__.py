@@ -9,13 +9,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from jobq.testing.at_once import eager
     from jobq.testing.clock import ManualClock
     from jobq.testing.contract import OpenStorage, StorageContract
     from jobq.testing.draining import drain
     from jobq.testing.invariants import check_invariants
     from jobq.testing.queue import QueueForTests
 
-__all__ = ["ManualClock", "OpenStorage", "QueueForTests", "StorageContract", "check_invariants", "drain"]
+__all__ = ["ManualClock", "OpenStorage", "QueueForTests", "StorageContract", "check_invariants", "drain", "eager"]
 
 _MODULES = {
     "ManualClock": "clock",
@@ -24,6 +25,7 @@ _MODULES = {
     "StorageContract": "contract",
     "check_invariants": "invariants",
     "drain": "draining",
+    "eager": "at_once",
 }
 
 

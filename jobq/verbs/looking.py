@@ -28,6 +28,12 @@ def info(uow: UnitOfWork, job_id: int) -> JobInfo:
     return job_info(job, lifecycle.place_of(job), uow.now)
 
 
+def ended(uow: UnitOfWork, ids: Sequence[int]) -> set[int]:
+    """Those of the jobs that are finished, or are not there any more."""
+    jobs = zip(ids, uow.jobs.get(ids), strict=True)
+    return {job_id for job_id, job in jobs if job is None or job.finished_at}
+
+
 def payload(uow: UnitOfWork, job_id: int) -> bytes:
     """The payload of a job; JobNotFound if there is none."""
     record(uow, job_id)

@@ -11,7 +11,7 @@ from jobq.errors import DuplicateJob, StorageCorrupt, TopicFull
 from jobq.model.options import Limits
 from jobq.model.records import Total
 from jobq.model.requests import Request
-from jobq.model.status import Status
+from jobq.model.status import WAITING, Status
 
 
 def enqueue(draft: Draft, requests: Sequence[Request], limits: Limits) -> list[int]:
@@ -22,6 +22,16 @@ def enqueue(draft: Draft, requests: Sequence[Request], limits: Limits) -> list[i
     if any(request.unique_key for request in requests):
         return _enqueue_with_keys(draft, requests, limits)
     return _enqueue_new(draft, requests, limits)
+
+
+def swap(draft: Draft, job_id: int, payload: bytes, request: Request) -> bool:
+    """Replace a waiting job by a request, if it has this payload still; says whether."""
+    [job] = draft.get([job_id])
+    if job is None or job.status not in WAITING or draft.payloads([job_id]) != [payload]:
+        return False
+    draft.change(job, lifecycle.replace(job, request, draft.now))
+    draft.replace_payload(job_id, request.payload)
+    return True
 
 
 def _enqueue_new(draft: Draft, requests: Sequence[Request], limits: Limits) -> list[int]:

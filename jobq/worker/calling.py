@@ -6,13 +6,13 @@ import inspect
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, NamedTuple
 
 from jobq.job import Job, outcome_of
-from jobq.outcomes import Done, Outcome, Retry
-from jobq.worker.handlers import label
+from jobq.outcomes import Done, Outcome, Release, Retry
+from jobq.worker.handlers import Function, label
 
 
 class Answer(NamedTuple):
@@ -22,7 +22,7 @@ class Answer(NamedTuple):
     was_returned: bool = False
 
 
-def call(function: Callable[[Job], Any], job: Job) -> Answer:
+def call(function: Function, job: Job) -> Answer:
     """Call a handler that is no coroutine function. This raises nothing, not even what ends programs."""
     pid = os.getpid()
     try:
@@ -59,13 +59,18 @@ def end_fork(pid: int, error: BaseException | None = None) -> None:
         os._exit(status)
 
 
-def answer(function: Callable[[Job], Any], result: Any) -> Answer:
+def answer(function: Function, result: Any) -> Answer:
     """What a handler that returned wants. Raises TypeError if what it returned has still to be awaited."""
     if result is not None and inspect.isawaitable(result):
         if inspect.iscoroutine(result):
             result.close()
         raise TypeError(f"{label(function)} returned something to await: declare it with async def")
     return Answer(Done(result), was_returned=True)
+
+
+def refused(outcome: Outcome, problem: Exception) -> Retry:
+    """What becomes of a job whose outcome cannot be applied."""
+    return Retry(error=f"its outcome {type(outcome).__name__} was refused: {type(problem).__name__}: {problem}")
 
 
 def failure(error: BaseException) -> Answer:
@@ -77,7 +82,7 @@ def failure(error: BaseException) -> Answer:
     if error.__traceback__ is not None and error.__traceback__.tb_next is not None:
         error.__traceback__ = error.__traceback__.tb_next  # it begins with the handler's own lines
     outcome = outcome_of(error) if isinstance(error, Exception) else Retry(error=error)
-    if isinstance(outcome, Done) and isinstance(outcome.then, Iterator):
+    if isinstance(outcome, Done | Release) and isinstance(outcome.then, Iterator):
         try:
             outcome.then = list(outcome.then)  # it may be asked for twice: if another job's outcome is refused
         except Exception as problem:

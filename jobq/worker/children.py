@@ -8,9 +8,10 @@ from collections.abc import Callable
 from jobq.errors import JobqError, LeaseLost
 from jobq.job import Job, lost_message
 from jobq.outcomes import Outcome, Release, Retry
-from jobq.worker.child import Question, References, Reply, Report, Task
+from jobq.worker.child import References
 from jobq.worker.executor import Post
 from jobq.worker.handlers import Handlers, reference
+from jobq.worker.messages import Question, Reply, Report, Task
 from jobq.worker.offspring import Offspring
 from jobq.worker.run import Ending, Run
 from jobq.worker.threads import Threads

@@ -17,6 +17,7 @@ from jobq.worker.inbox import Inbox
 from jobq.worker.moments import Moments
 from jobq.worker.pace import HORIZON, Pace
 from jobq.worker.run import Ending
+from jobq.worker.sources import Clerk
 
 FIRST_PAUSE = SECOND // 10
 LONGEST_PAUSE = 5 * SECOND
@@ -28,7 +29,8 @@ IDLE = 3600 * SECOND
 class Coordinator:
     """Runs jobs until it is told to stop; or, in a burst, until there is nothing left to reserve.
 
-    concurrency: jobs that run at once. lease, grace: nanoseconds.
+    clerk: who sees to schedules, whose jobs are reserved before others, and if no slot is free, too. concurrency: jobs
+    that run at once. lease, grace: nanoseconds.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class Coordinator:
         inbox: Inbox,
         moments: Moments,
         pace: Pace,
+        clerk: Clerk,
         *,
         concurrency: int,
         lease: int,
@@ -51,6 +54,8 @@ class Coordinator:
         self._inbox = inbox
         self._moments = moments
         self._pace = pace
+        self._clerk = clerk
+        self._has_clerk_begun = False
         self._concurrency = concurrency
         self._beat = lease // 3
         self._grace = grace
@@ -107,8 +112,9 @@ class Coordinator:
 
     def _turn(self) -> None:
         nap = self._nap() / SECOND
-        if self._is_dry and self._room() > 0:
-            with self._svc.listen(self._topics) as listener:
+        topics, _ = self._supply()
+        if topics and (self._is_dry or not self._room()):
+            with self._svc.listen(topics) as listener:
                 self._inbox.wait_for_jobs(listener, nap)
                 self.step()
         else:
@@ -121,28 +127,39 @@ class Coordinator:
         self._unsettled += self._hand.enforce_limits()
         self._heed_stops()
         self._renew()
+        if not self._has_clerk_begun:
+            self._clerk.begin()
+            self._has_clerk_begun = True
         return self._exchange()
 
     def _exchange(self) -> int:
         self._give_back_stale()
         room = self._room()
+        topics, n = self._supply()
         began = self._clock.steady()
         try:
             if self._pause:  # what cannot be reserved must not keep what has ended from being settled
                 self._exchanging.exchange(self._unsettled, (), 0)
-            jobs = self._exchanging.exchange(self._unsettled, self._topics, room)
+            jobs = self._exchanging.exchange(self._unsettled, topics, n)
             self._pace.note_commit(self._clock.steady() - began)
         finally:
             self._unsettled = [ending for ending in self._unsettled if ending.run.is_held]
         if room:
             self._is_dry = len(jobs) < room
-            self._tell_emptiness(bool(jobs))
+            self._tell_emptiness(any(job.topic not in self._clerk.topics for job in jobs))
         if jobs:
             if not self._hand.held():
                 self._beat_at = self._clock.steady() + self._beat
             self._unsettled += self._hand.take(jobs)
         self._inbox.wake_at(len(self._hand) // 2 if self._has_backlog() else 1)
         return len(jobs)
+
+    def _supply(self) -> tuple[Sequence[str], int]:
+        """From which topics to reserve how many jobs."""
+        if room := self._room():
+            return (*self._clerk.topics, *self._topics), room
+        is_for_clerk = self._clerk.topics and not self._inbox.stops
+        return (self._clerk.topics, 1) if is_for_clerk else ((), 0)
 
     def _room(self) -> int:
         """How many jobs to reserve."""

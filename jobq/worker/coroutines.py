@@ -9,6 +9,8 @@ from collections import deque
 from contextlib import suppress
 from contextvars import Context
 
+from jobq.aio.job import AsyncJob
+from jobq.aio.pool import Pool
 from jobq.worker.calling import answer, end_fork, failure
 from jobq.worker.executor import Post
 from jobq.worker.run import Ending, Run
@@ -29,6 +31,7 @@ class EventLoop:
         self._tasks: dict[Run, asyncio.Task[None]] = {}
         self._strays: set[asyncio.Task[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._pool = Pool()
         self._is_called = False
         self._is_closing = False
 
@@ -54,7 +57,7 @@ class EventLoop:
         """Take back a run whose task has not begun, as another one blocks the loop."""
         if run.begun is not None:
             return False
-        run.stopped_at = 1
+        run.stopped_at = 1  # any time, as this is only a flag: Post.begins, in the loop's thread, then says no
         if run.begun is not None or not run.claim():
             run.stopped_at = 0
             return False
@@ -126,7 +129,7 @@ class EventLoop:
     async def _run(self, run: Run) -> Ending:
         function, pid = run.handler.function, os.getpid()
         try:
-            result = await function(run.job)
+            result = await function(AsyncJob(run.job, self._pool))
             end_fork(pid)
             said = answer(function, result)
         except BaseException as error:

@@ -9,8 +9,9 @@ from jobq.job import REFUSALS, Job
 from jobq.model.requests import NewJob
 from jobq.model.times import Seconds
 from jobq.model.views import Exchange
-from jobq.outcomes import Done, Outcome, Retry
+from jobq.outcomes import Done, Outcome, Release, Retry
 from jobq.service import JobService
+from jobq.worker.calling import refused
 from jobq.worker.moments import Moments
 from jobq.worker.run import Ending
 
@@ -70,8 +71,7 @@ class Exchanging:
             if ending.was_returned and isinstance(problem, TypeError | ValueError):
                 self._moments.result_dropped(job, problem)
                 return self._svc.exchange([(job, Done())])
-            refused = f"its outcome {type(outcome).__name__} was refused: {type(problem).__name__}: {problem}"
-        return self._svc.exchange([(job, Retry(error=refused))])
+            return self._svc.exchange([(job, refused(outcome, problem))])
 
     def _tell(self, endings: Sequence[Ending], done: Exchange[Job]) -> None:
         lost, ids = set(done.lost), list(done.ids)
@@ -90,6 +90,6 @@ class Exchanging:
 
 def _followers(outcome: Outcome) -> int:
     """How many jobs were enqueued with it."""
-    if not isinstance(outcome, Done):
+    if not isinstance(outcome, Done | Release):
         return 0
     return 1 if isinstance(outcome.then, NewJob) else len(list(outcome.then))

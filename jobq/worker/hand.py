@@ -15,6 +15,7 @@ from jobq.worker.inbox import Inbox
 from jobq.worker.moments import Moments
 from jobq.worker.pace import Pace
 from jobq.worker.run import Ending, Run
+from jobq.worker.sources import Clerk
 from jobq.worker.traces import where_is
 
 UNWINDING = SECOND
@@ -24,7 +25,8 @@ UNWINDING = SECOND
 class Hand:
     """Which jobs run or wait for a slot, and which executor has each.
 
-    executor_of: what runs a handler. What methods return are the ends of runs, to be settled.
+    executor_of: what runs a handler. clerk: who sees to jobs of schedules. What methods return are the ends of runs, to
+    be settled.
     """
 
     def __init__(
@@ -35,8 +37,10 @@ class Hand:
         moments: Moments,
         clock: Clock,
         pace: Pace,
+        clerk: Clerk,
     ) -> None:
         self._handlers = handlers
+        self._clerk = clerk
         self._executor_of = executor_of
         self._inbox = inbox
         self._moments = moments
@@ -71,21 +75,25 @@ class Hand:
         return self._pace.ahead(oldest)
 
     def take(self, jobs: Sequence[Job]) -> list[Ending]:
-        """Give jobs to their executors; those without a handler end at once."""
+        """Give jobs to their executors; those without a handler, and schedules, end at once."""
         now = self._clock.steady()
-        unhandled: list[Ending] = []
+        ended: list[Ending] = []
         runs: list[Run] = []
         for job in jobs:
+            if job.topic in self._clerk.topics:
+                self._moments.started(job)
+                ended.append(Ending(Run(job, NOBODY, now), self._clerk.outcome(job)))
+                continue
             handler = self._handlers.get(job.name)
             if handler is None:
                 why = Reject(self._handlers.why_none(job.name), reason=CancelReason.UNHANDLED)
-                unhandled.append(Ending(Run(job, NOBODY, now), why))
+                ended.append(Ending(Run(job, NOBODY, now), why))
                 continue
             runs.append(Run(job, handler, now))
             self._runs[runs[-1]] = self._executor_of(handler)
         for run in runs:  # all are in hand by now, so that all are given back if there is no thread for one of them
             self._runs[run].submit(run)
-        return unhandled
+        return ended
 
     def collect(self) -> list[Ending]:
         """What has ended of itself."""

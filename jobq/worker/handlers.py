@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import functools
 import inspect
-import multiprocessing
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 from jobq import inputs
 from jobq.errors import ConfigError
 from jobq.job import Job
 from jobq.model.times import Seconds, duration
+from jobq.worker.sources import NamedHandler
 
-F = TypeVar("F", bound=Callable[..., Any])
+Function = Callable[[Any], Any]
+"""What handles a job: it takes a Job, or an AsyncJob if it is a coroutine function."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class Handler:
     """
 
     name: str | None
-    function: Callable[[Job], Any]
+    function: Function
     time_limit: int | None
     is_async: bool
 
@@ -57,7 +58,7 @@ class Handlers:
         """The handler of the jobs of a name."""
         return self._by_name.get(name, self._default)
 
-    def add(self, name: str | None, function: Callable[[Job], Any], time_limit: Seconds | None) -> None:
+    def add(self, name: str | None, function: Function, time_limit: Seconds | None) -> None:
         """Register a function. Raises TypeError for what cannot handle a job, ValueError for a name that is taken."""
         _check(function)
         if name is not None:
@@ -73,6 +74,18 @@ class Handlers:
                 raise ValueError(f"jobs named {name!r} have a handler already: {label(self._by_name[name].function)}")
             self._by_name[name] = handler
 
+    def joined(self, others: Iterable[NamedHandler]) -> Handlers:
+        """These and others. Raises ConfigError if two are for the same name."""
+        both = Handlers()
+        both._by_name = dict(self._by_name)
+        both._default = self._default
+        try:
+            for other in others:
+                both.add(other.name, other.handler, other.time_limit)
+        except ValueError as problem:
+            raise ConfigError(str(problem)) from None
+        return both
+
     def are_mixed(self) -> bool:
         """Whether there are coroutines and others."""
         return len({handler.is_async for handler in self}) > 1
@@ -81,7 +94,8 @@ class Handlers:
         """Raise ConfigError if there are none, or if child processes could not import them."""
         if not list(self):
             raise ConfigError(
-                "this worker has no handlers: register a function with @worker.handler or @worker.default"
+                "this worker has no handlers: register a function with @worker.handler or @worker.default, "
+                "or give it tasks=…"
             )
         if is_for_processes:
             _check_guard()
@@ -126,16 +140,23 @@ def reference(function: Callable[..., Any]) -> tuple[str, str]:
     if module is None or found is not function:
         raise ConfigError(
             f"{label(function)} cannot be imported by a child process: with executor='process' handlers must be "
-            "functions at the top level of a module"
+            "functions at the top level of a module, under their own names"
         )
     if module == "__main__" and not os.path.isfile(getattr(sys.modules["__main__"], "__file__", None) or ""):
         raise ConfigError(
             f"{label(function)} is not in a file, from which a child process could import it: put it in a module"
         )
+    spec = getattr(sys.modules[module], "__spec__", None)
+    if module == "__main__" and spec is not None and spec.name.rpartition(".")[2] == "__main__":
+        raise ConfigError(
+            f"{label(function)} is in a __main__.py, which child processes do not import: put it in another module"
+        )
     return module, path
 
 
 def _check_guard() -> None:
+    import multiprocessing  # which only workers with child processes need
+
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         raise ConfigError(
             "this is a child process of the worker, which imports the program's own script for its handlers: "

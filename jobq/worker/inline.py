@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
+from jobq.aio.job import AsyncJob
+from jobq.aio.pool import Pool
 from jobq.worker.calling import Answer, answer, failure
 from jobq.worker.executor import Post
 from jobq.worker.run import Ending, Run
@@ -61,6 +63,6 @@ def _await(run: Run) -> Answer:
 
 def _run(run: Run) -> Answer:
     try:
-        return answer(run.handler.function, asyncio.run(run.handler.function(run.job)))
+        return answer(run.handler.function, asyncio.run(run.handler.function(AsyncJob(run.job, Pool()))))
     except BaseException as error:
         return failure(error)

@@ -10,9 +10,9 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from jobq.job import Job, log_fields, retry_delay
+from jobq.job import Job, log_fields, release_delay, retry_delay
 from jobq.model.status import CancelReason
-from jobq.model.times import SECOND, duration
+from jobq.model.times import SECOND
 from jobq.outcomes import Cancel, Done, Outcome, Reject, Release, Retry
 from jobq.ports import Clock
 from jobq.worker.observer import Failure, Observer
@@ -77,12 +77,12 @@ class Moments:
             case Done(result=result):
                 self._debug("%s is done", job)
                 self._tell(self._observer.completed, job, result)
-                if ids:
-                    self._tell(self._observer.enqueued, job, ids)
-            case Release(delay=delay):
-                seconds = duration(delay, "delay") / SECOND
+                self._enqueued(job, ids)
+            case Release():
+                seconds = release_delay(outcome, self._clock.wall()) / SECOND
                 self._debug("%s is released for %g seconds", job, seconds)
                 self._tell(self._observer.released, job, seconds)
+                self._enqueued(job, ids)
             case Retry(error=error) if job.retries_left == 0:
                 self._failed("%s failed, and has no retries left", job, error)
                 self._tell(self._observer.dead, job, error, CancelReason.EXHAUSTED)
@@ -117,6 +117,10 @@ class Moments:
     def result_dropped(self, job: Job, problem: Exception | str) -> None:
         """What a handler returned cannot be kept."""
         self._log(logging.WARNING, "%s is done, but its result is dropped: %s", job, problem)
+
+    def _enqueued(self, job: Job, ids: list[int]) -> None:
+        if ids:
+            self._tell(self._observer.enqueued, job, ids)
 
     def _failed(self, what: str, job: Job, error: Failure, *, or_asked_for: bool = False) -> None:
         if not error and or_asked_for:

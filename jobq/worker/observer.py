@@ -41,7 +41,7 @@ class Observer:
         """The job is Done, with this result."""
 
     def enqueued(self, job: Job, ids: list[int]) -> None:
-        """The job was done, and with it those were enqueued that its `then` names."""
+        """The job was done, or given back, and with it those were enqueued that its `then` names."""
 
     def released(self, job: Job, delay: float) -> None:
         """The job was given back for `delay` seconds.

@@ -13,7 +13,8 @@ from typing import Any
 
 from jobq.errors import ConfigError
 from jobq.worker import child
-from jobq.worker.child import Question, Ready, References, Reply, Report, Task, receive, send
+from jobq.worker.child import References
+from jobq.worker.messages import Question, Ready, Reply, Report, Task, receive, send
 from jobq.worker.signals import SIGNALS
 
 BEGINNING = 60.0

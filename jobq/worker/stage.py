@@ -8,19 +8,26 @@ import threading
 from jobq.ports import Clock
 from jobq.ring import Ring
 from jobq.worker.hand import Hand
+from jobq.worker.handlers import Handlers
 from jobq.worker.inbox import Inbox
 from jobq.worker.moments import Moments
+from jobq.worker.sources import Clerk, NoClerk
 
 LOOK = 0.1
 """Seconds between two looks at whether it has ended, in case a signal handler waits within a wait."""
 
 
 class Stage:
-    """From `Worker.run` to its return. thread: which thread coordinates. hand: what it has in hand."""
+    """From `Worker.run` to its return. thread: which thread coordinates. hand: what it has in hand.
+
+    handlers: those that it runs, as they were registered when it began. clerk: who sees to its schedules.
+    """
 
     def __init__(self, clock: Clock, moments: Moments) -> None:
         self.inbox = Inbox(clock, moments)
         self.hand: Hand | None = None
+        self.handlers = Handlers()
+        self.clerk: Clerk = NoClerk()
         self.pid = os.getpid()
         self.thread: int | None = None
         self._has_ended = False

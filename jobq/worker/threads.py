@@ -83,7 +83,8 @@ class PlainSlot:
 class Threads:
     """Up to n daemon threads, begun as they are needed; or all at once, if their slots take time to get ready.
 
-    fail: told of a slot that could not be made ready at all.
+    post: told how each run begins and ends, and of slots that could not be made ready.
+    is_eager: begin all at once.
     """
 
     def __init__(self, n: int, make_slot: Callable[[], Slot], post: Post, *, is_eager: bool = False) -> None:

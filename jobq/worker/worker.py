@@ -6,31 +6,35 @@ import atexit
 import importlib
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import Any, NoReturn, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar, overload
 
 from jobq import inputs
 from jobq.errors import JobqError
 from jobq.job import Job
-from jobq.model.times import SECOND, Seconds, duration
+from jobq.model.times import Seconds, duration
 from jobq.service import JobService
+from jobq.worker import checks
 from jobq.worker.coordinator import Coordinator
 from jobq.worker.executor import Executor
 from jobq.worker.executors import Executors, Kind
 from jobq.worker.hand import Hand
-from jobq.worker.handlers import Handler, Handlers, default_name
+from jobq.worker.handlers import Function, Handler, Handlers, default_name
 from jobq.worker.moments import Moments
 from jobq.worker.observer import Observer
 from jobq.worker.pace import Pace
 from jobq.worker.signals import stopping_by_signals
+from jobq.worker.sources import HandlerSource, clerk, sources
 from jobq.worker.stage import Stage
 
-F = TypeVar("F", bound=Callable[[Job], Any])
+if TYPE_CHECKING:
+    from jobq.aio import AsyncJob
+
+F = TypeVar("F", bound="Callable[[Job], Any] | Callable[[AsyncJob], Coroutine[Any, Any, Any]]")
 
 MOST_SLOTS = 10_000
-LEAST_LEASE = SECOND // 10
 
 
 class Worker:
@@ -41,6 +45,7 @@ class Worker:
     processes and have to be importable. lease: seconds (0.1 or more) for which jobs are reserved, and renewed
     after each third of it. grace: seconds that running jobs have to end once the worker was told to stop. observer:
     what is told of each moment. max_jobs: how many jobs a child process runs before it is replaced; None for no end.
+    tasks: a Tasks, or several, whose tasks it runs, too; those that are not bound to a queue yet are bound to this one.
 
     A handler that returns has done its job, and what it returns is kept as the result if it is a JSON value. It may
     raise Done, Retry, Release, Reject or Cancel; any other exception retries the job after its backoff.
@@ -59,19 +64,21 @@ class Worker:
         grace: Seconds = 30,
         observer: Observer | None = None,
         max_jobs: int | None = None,
+        tasks: HandlerSource | Iterable[HandlerSource] = (),
     ) -> None:
-        _check_service(svc)
-        _check_executor(executor, max_jobs)
+        checks.service(svc)
+        checks.executor(executor, max_jobs)
         observer = Observer() if observer is None else observer
-        _check_observer(observer)
+        checks.observer(observer)
         self._svc = svc
         self._topics = inputs.topics(topics)
         self._concurrency = inputs.whole(concurrency, "concurrency", least=1, most=MOST_SLOTS)
         self._executor: Kind = executor
-        self._lease = _a_lease(lease)
+        self._lease = checks.lease(lease)
         self._grace = duration(grace, "grace")
         self._moments = Moments(observer, svc.clock)
         self._max_jobs = max_jobs
+        self._sources = sources(tasks)
         self._handlers = Handlers()
         self._lock = threading.Lock()
         self._stage: Stage | None = None
@@ -115,7 +122,7 @@ class Worker:
 
         name: the jobs' name, by default that of the function. time_limit: seconds (above 0) a job may take. A coroutine
         is then cancelled and a child process killed; a thread cannot be stopped, so its job is failed, and another
-        thread takes its place. The function takes the Job; it is returned as it is.
+        thread takes its place. The function takes the Job, a coroutine function the AsyncJob; it is returned as it is.
         Raises TypeError for what cannot handle a job, ValueError for a name that has a handler already, JobqError while
         the worker runs.
         """
@@ -142,7 +149,7 @@ class Worker:
 
         return register if function is None else register(function)
 
-    def _register(self, name: str | None, function: Callable[[Job], Any], time_limit: Seconds | None) -> None:
+    def _register(self, name: str | None, function: Function, time_limit: Seconds | None) -> None:
         if self.is_running:
             raise JobqError(f"{self!r} runs: register its handlers before that")
         self._handlers.add(name, function, time_limit)
@@ -202,7 +209,9 @@ class Worker:
         with self._lock:
             if self.is_running:
                 raise JobqError(f"{self!r} runs already: stop it first, or make another one")
-            self._handlers.check(is_for_processes=self._executor == "process")
+            stage.handlers = self._handlers.joined(task for one in self._sources for task in one.for_worker(self._svc))
+            stage.clerk = clerk(self._sources, self._svc)
+            stage.handlers.check(is_for_processes=self._executor == "process")
             self._stage = stage
 
     def _leave(self, stage: Stage) -> None:
@@ -219,9 +228,9 @@ class Worker:
             atexit.unregister(at_exit)
 
     def _work(self, stage: Stage, *, burst: bool) -> None:
-        executors = Executors(self._executor, self._concurrency, self._handlers, self._max_jobs, stage.inbox)
+        executors = Executors(self._executor, self._concurrency, stage.handlers, self._max_jobs, stage.inbox)
         # Executors do not know of each other; and what waits for a child that is replaced would wait for too long.
-        has_one_pace = not self._handlers.are_mixed() and self._max_jobs is None
+        has_one_pace = not stage.handlers.are_mixed() and self._max_jobs is None
         coordinator = self._coordinator(
             stage, executors.of, Pace(self._concurrency if has_one_pace else 0), burst=burst
         )
@@ -235,9 +244,9 @@ class Worker:
 
         stage = Stage(self._svc.clock, self._moments)
         inline = Inline(stage.inbox)
-        coordinator = self._coordinator(stage, lambda handler: inline, Pace(0), concurrency=1)
         try:
             self._claim(stage)
+            coordinator = self._coordinator(stage, lambda handler: inline, Pace(0), concurrency=1)
             with self._running(stage, coordinator, inline.close):
                 return coordinator.run_dry(most)
         finally:
@@ -270,7 +279,8 @@ class Worker:
         concurrency: int | None = None,
         burst: bool = True,
     ) -> Coordinator:
-        stage.hand = Hand(self._handlers, executor_of, stage.inbox, self._moments, self._svc.clock, pace)
+        clock = self._svc.clock
+        stage.hand = Hand(stage.handlers, executor_of, stage.inbox, self._moments, clock, pace, stage.clerk)
         return Coordinator(
             self._svc,
             self._topics,
@@ -278,36 +288,9 @@ class Worker:
             stage.inbox,
             self._moments,
             pace,
+            stage.clerk,
             concurrency=concurrency or self._concurrency,
             lease=self._lease,
             grace=self._grace,
             burst=burst,
         )
-
-
-def _a_lease(lease: Seconds) -> int:
-    nanos = duration(lease, "lease")
-    if nanos < LEAST_LEASE:
-        raise ValueError(
-            f"the lease of a worker must be at least 0.1 seconds, as it has to be renewed in time, not {lease}"
-        )
-    return nanos
-
-
-def _check_service(svc: JobService) -> None:
-    if not isinstance(svc, JobService):
-        raise TypeError(f"a Worker takes a JobService, not {type(svc).__name__}: jobq.Worker(jobq.open(url), topics)")
-
-
-def _check_observer(observer: Observer) -> None:
-    if not isinstance(observer, Observer):
-        raise TypeError(f"observer must be a jobq.Observer, not {observer!r}: derive your class from it")
-
-
-def _check_executor(executor: str, max_jobs: int | None) -> None:
-    if executor not in ("thread", "process"):
-        raise ValueError(f"executor must be 'thread' or 'process', not {executor!r}")
-    if max_jobs is not None:
-        inputs.whole(max_jobs, "max_jobs", least=1, most=2**31)
-        if executor != "process":
-            raise ValueError("max_jobs is for executor='process': it says when a child process is replaced")

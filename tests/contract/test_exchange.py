@@ -263,18 +263,20 @@ def test_lost_handles_are_reported_and_the_rest_is_done(svc: JobService) -> None
 
 
 def test_then_is_enqueued_only_if_the_reservation_stands(svc: JobService) -> None:
-    lost, kept = given(svc), given(svc)
-    svc.cancel(lost.id)
+    lost, kept, also_lost, back = (given(svc) for _ in range(4))
+    svc.cancel([lost.id, also_lost.id])
     exchange = svc.exchange(
         [
             (lost, Done(then=NewJob("u", name="of the lost"))),
             (kept, Done(then=[NewJob("u", name="one"), NewJob("u", name="two")])),
+            (also_lost, Release(then=NewJob("u", name="of the lost"))),
+            (back, Release(9, then=NewJob("u", name="three"))),
         ],
-        enqueue=NewJob("u", name="three"),
+        enqueue=NewJob("u", name="four"),
     )
-    assert [svc.get(job_id).name for job_id in exchange.ids] == ["one", "two", "three"]
-    assert names(svc.reserve("u", 9)) == ["one", "two", "three"]
-    assert exchange.lost == [lost]
+    assert [svc.get(job_id).name for job_id in exchange.ids] == ["one", "two", "three", "four"]
+    assert names(svc.reserve("u", 9)) == ["one", "two", "three", "four"]
+    assert exchange.lost == [lost, also_lost]
 
 
 def test_an_older_handle_of_a_job_is_lost_and_the_newer_is_not(svc: JobService, clock: ManualClock) -> None:

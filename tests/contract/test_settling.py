@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -20,6 +20,7 @@ VERBS: dict[str, tuple[Verb, Status]] = {
     "retry later": (lambda svc, jobs: svc.retry(jobs), Status.DELAYED),
     "release": (lambda svc, jobs: svc.release(jobs), Status.READY),
     "release later": (lambda svc, jobs: svc.release(jobs, 5), Status.DELAYED),
+    "release until": (lambda svc, jobs: svc.release(jobs, run_at=datetime(2030, 1, 1, tzinfo=UTC)), Status.DELAYED),
     "reject": (lambda svc, jobs: svc.reject(jobs), Status.CANCELED),
     "extend": (lambda svc, jobs: svc.extend(jobs), Status.RESERVED),
 }
@@ -214,6 +215,39 @@ def test_one_result_is_given_to_all(svc: JobService) -> None:
     jobs = svc.reserve("t", 2)
     svc.done(jobs, {"n": 1})
     assert [job.info().result for job in jobs] == [{"n": 1}] * 2
+
+
+def test_release_with_then_enqueues_in_the_same_commit(svc: JobService, clock: ManualClock) -> None:
+    job = given(svc)
+    ids = job.release(run_at=clock.after(9), then=[NewJob("u", name="a"), NewJob("t", name="b")])
+    info = svc.get(job.id)
+    assert (info.status, info.run_at, info.retry_count) == (Status.DELAYED, clock.after(9), 0)
+    assert [take(svc, topic).id for topic in ("u", "t")] == ids
+    assert given(svc, "v").release(5, then=NewJob("u")) == [take(svc, "u").id]
+
+
+def test_release_with_then_enqueues_nothing_for_a_lost_reservation(svc: JobService, clock: ManualClock) -> None:
+    canceled, expired = given(svc), given(svc, lease=10)
+    svc.cancel(canceled.id)
+    clock.advance(10)
+    assert take(svc).id == expired.id
+    for job in (canceled, expired):
+        with unchanged(svc), pytest.raises(LeaseLost) as e:
+            job.release(then=NewJob("u"))
+        assert e.value.jobs == [job]
+
+
+def test_a_job_that_puts_itself_back_can_have_its_next_state_with_it(svc: JobService, clock: ManualClock) -> None:
+    id = svc.enqueue("t", payload=b"1", unique_key="k", max_retries=None)
+    for number in (2, 3):
+        later = NewJob("t", payload=f"{number}", unique_key="k", on_duplicate="replace", run_at=clock.after(60))
+        assert take(svc).release(then=[NewJob("u", name=f"of {number}"), later])[1] == id
+        info = svc.get(id)
+        assert (info.status, info.run_at, svc.payload(id)) == (Status.DELAYED, clock.after(60), b"%d" % number)
+        assert svc.reserve("t") == []
+        clock.advance(60)
+    assert svc.stats("t").enqueued == 1
+    assert [job.name for job in svc.reserve("u", 9)] == ["of 2", "of 3"]
 
 
 def test_done_with_then_enqueues_in_the_same_commit(svc: JobService) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from jobq import CancelReason, JobOptions, JobService, Status
 from tests.clocks import ManualClock
 from tests.contract.scenes import facts, given, take
@@ -141,6 +143,19 @@ def test_release_for_a_while(svc: JobService, clock: ManualClock) -> None:
     clock.advance(3)
     job.release(20)
     assert svc.get(job.id) == replace(before, status=Status.DELAYED, deadline=None, run_at=clock.after(20))
+
+
+@pytest.mark.parametrize("seconds", [20, 0, -5])
+def test_release_until(svc: JobService, clock: ManualClock, seconds: int) -> None:
+    one, other = given(svc), given(svc)
+    before = one.info()
+    clock.advance(10)
+    assert one.release(run_at=clock.after(seconds)) == []
+    svc.release(other, run_at=clock.after(seconds))
+    status = Status.DELAYED if seconds > 0 else Status.READY
+    waits = replace(before, status=status, deadline=None, run_at=clock.after(max(0, seconds)))
+    assert svc.get(one.id) == waits
+    assert svc.get(other.id) == replace(waits, id=other.id)
 
 
 def test_reject(svc: JobService, clock: ManualClock) -> None:

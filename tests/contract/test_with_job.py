@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
@@ -27,6 +28,7 @@ from tests.conftest import OpenService
 from tests.contract.scenes import facts, given, take, unchanged
 
 Log = pytest.LogCaptureFixture
+LATER = datetime(2030, 1, 1, tzinfo=UTC)
 
 
 def leave(job: Job, error: BaseException | None) -> None:
@@ -268,8 +270,16 @@ def test_a_lease_that_went_to_another_is_left_with_that_one(svc: JobService, clo
 
 @pytest.mark.parametrize(
     "outcome",
-    [Done(object()), Retry(-1), Retry(True), Release(float("nan")), Reject(5), Cancel("x" * 2001)],  # type: ignore[arg-type]
-    ids=["result", "delay", "kind of delay", "release", "error", "note"],
+    [
+        Done(object()),
+        Retry(-1),
+        Retry(True),
+        Release(float("nan")),
+        Release(1, run_at=LATER),
+        Reject(5),  # type: ignore[arg-type]
+        Cancel("x" * 2001),
+    ],
+    ids=["result", "delay", "kind of delay", "release", "two times", "error", "note"],
 )
 def test_an_outcome_that_is_not_allowed_is_logged_and_retried(svc: JobService, outcome: Outcome, caplog: Log) -> None:
     job = given(svc)

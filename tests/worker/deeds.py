@@ -12,12 +12,13 @@ import threading
 import time
 import warnings
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, NoReturn
 
 import jobq
-from jobq import Job, NewJob
+from jobq import AsyncJob, Job, NewJob
 from tests.clocks import PATIENCE
 
 
@@ -52,7 +53,7 @@ def wait_for_file(path: str) -> None:
     end = time.monotonic() + PATIENCE
     while not os.path.exists(path):
         assert time.monotonic() < end, "nobody made the file"
-        time.sleep(0.005)
+        time.sleep(0.005)  # nothing tells of a new file: it is looked for, and others need the processor
 
 
 # -- what is returned and raised
@@ -113,13 +114,13 @@ def raises_interrupt(job: Job) -> NoReturn:
     raise KeyboardInterrupt
 
 
-async def coroutine(job: Job) -> int:
+async def coroutine(job: AsyncJob) -> int:
     await asyncio.sleep(0)
-    job.log("awaited")
+    await job.log("awaited")
     return 7
 
 
-async def coroutine_raises(job: Job) -> NoReturn:
+async def coroutine_raises(job: AsyncJob) -> NoReturn:
     await asyncio.sleep(0)
     raise ValueError("wrong")
 
@@ -162,6 +163,14 @@ def retries(job: Job) -> None:
 
 def releases(job: Job) -> None:
     job.release(500)
+
+
+def releases_then(job: Job) -> int:
+    return len(job.release(run_at=datetime.now(UTC) + timedelta(days=36_500), then=(NewJob("other") for _ in "ab")))
+
+
+def raises_release_then(job: Job) -> NoReturn:
+    raise jobq.Release(500, then=(NewJob("other", payload=memoryview(b"xyz"), name=name) for name in "cd"))
 
 
 def rejects(job: Job) -> None:
@@ -257,7 +266,7 @@ def ends_fork(job: Job) -> list[int]:
         if (pid := _forked()) == 0:
             try:
                 os.write(its_ready, b"x")
-                time.sleep(PATIENCE)
+                time.sleep(PATIENCE)  # until the signal comes; not for ever, should it do nothing
             except KeyboardInterrupt:
                 os._exit(5)
             os._exit(1)
@@ -293,7 +302,7 @@ def crashes(job: Job) -> None:
 def dies_after_fork(job: Job) -> None:
     """The fork lives on, with all that it has inherited; its process id is in the log."""
     if (pid := _forked()) == 0:
-        time.sleep(2 * PATIENCE)
+        time.sleep(2 * PATIENCE)  # until the test kills it: longer than anybody waits for its pipe to be closed
         os._exit(0)
     job.log(str(pid))
     os.kill(os.getpid(), signal.SIGKILL)
@@ -302,7 +311,7 @@ def dies_after_fork(job: Job) -> None:
 def closes_all(job: Job) -> None:
     """As a daemon does; and then it does not end."""
     os.closerange(3, 256)
-    time.sleep(PATIENCE)
+    time.sleep(PATIENCE)  # until the worker, which takes it for dead, kills it
 
 
 def never_ends(job: Job) -> None:
@@ -325,13 +334,14 @@ def meets(job: Job) -> None:
     end = time.monotonic() + PATIENCE
     while len(os.listdir(job.text)) < 2:
         assert time.monotonic() < end, "nobody came"
-        time.sleep(0.005)
+        time.sleep(0.005)  # as in wait_for_file
 
 
-ALIKE: list[Callable[[Job], Any]] = [
+ALIKE: list[Callable[[Any], Any]] = [
     returns_value, returns_nothing, returns_set, returns_own_class, raises_done, raises_bad_done, raises_retry,
     raises_release, raises_reject, raises_cancel, raises_error, raises_odd_error, raises_system_exit, raises_interrupt,
-    coroutine, coroutine_raises, done_then, done_then_json, done_badly, done_with_duplicate, retries, releases, rejects,
+    coroutine, coroutine_raises, done_then, done_then_json, done_badly, done_with_duplicate, retries, releases,
+    releases_then, raises_release_then, rejects,
     cancels, rejects_in_block, fails_in_block, extends, asks, logs_at_once, is_canceled, leaves_thread, big, too_big,
     ends_program, ends_fork,
 ]  # fmt: skip

@@ -8,7 +8,7 @@ import warnings
 from typing import Literal, cast
 
 import jobq
-from jobq import Job, Worker
+from jobq import AsyncJob, Job, Worker
 
 
 def forks(job: Job) -> int | None:
@@ -34,8 +34,8 @@ def leave(how: str) -> None:
         raise ValueError("wrong")
 
 
-async def forks_softly(job: Job) -> int | None:
-    return forks(job)
+async def forks_softly(job: AsyncJob) -> int | None:
+    return forks(job.sync)
 
 
 def other(job: Job) -> int:

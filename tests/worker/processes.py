@@ -129,6 +129,11 @@ def children_of(pid: int) -> list[int]:
     return found
 
 
+def own_children() -> list[int]:
+    """Those of this process."""
+    return children_of(os.getpid())
+
+
 def _is_for_handlers(pid: str) -> bool:
     try:
         return "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text()

@@ -17,7 +17,7 @@ import time
 from typing import Any
 
 import jobq
-from jobq import Job, Observer, Worker
+from jobq import AsyncJob, Job, Observer, Worker
 from tests.worker.deeds import wait_for_file
 
 
@@ -36,7 +36,7 @@ def hold(job: Job) -> None:
     wait_for_file(job.text)
 
 
-async def hold_softly(job: Job) -> None:
+async def hold_softly(job: AsyncJob) -> None:
     say("begun", job.id, os.getpid())
     while not os.path.exists(job.text):
         await asyncio.sleep(0.005)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 import jobq
-from jobq import Job, JobService, NewJob, Reject, Retry, Status, StorageCorrupt, Worker
+from jobq import AsyncJob, Job, JobService, NewJob, Reject, Retry, Status, StorageCorrupt, Worker
 from jobq.testing import QueueForTests, drain
 from jobq.worker.handlers import NOBODY
 from jobq.worker.inbox import Inbox
@@ -56,7 +56,7 @@ def test_a_worker_that_fails_gives_back_what_its_coroutines_had(svc: JobService,
     worker = Worker(svc, "t", concurrency=2, observer=seen)
 
     @worker.handler
-    async def cancelled(job: Job) -> None:
+    async def cancelled(job: AsyncJob) -> None:
         await asyncio.sleep(PATIENCE)
 
     @worker.handler
@@ -156,7 +156,7 @@ def test_a_coroutine_that_blocks_the_loop_does_not_keep_jobs_from_other_workers(
     worker = Worker(svc, "t", concurrency=2, lease=3, observer=seen)
 
     @worker.default
-    async def block(job: Job) -> None:
+    async def block(job: AsyncJob) -> None:
         wait(go)
 
     first, second = svc.enqueue("t", name="first"), svc.enqueue("t", name="second")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from jobq import Job, JobService, Status, Worker
+from jobq import AsyncJob, Job, JobService, Status, Worker
 from jobq.model.times import SECOND
 from tests.clocks import ManualClock
 from tests.worker.scenes import Recorder, Watched, pass_time, running, wait, wait_for_sleep
@@ -26,14 +26,14 @@ class Gate:
         self.said.append(job.canceled())
         return "result"
 
-    async def coroutine(self, job: Job) -> str:
+    async def coroutine(self, job: AsyncJob) -> str:
         try:
             while not self.event.is_set():
                 await asyncio.sleep(0.001)
         except asyncio.CancelledError:
             self.said.append("cancelled")
             raise
-        self.said.append(job.canceled())
+        self.said.append(await job.canceled())
         return "result"
 
 
@@ -93,16 +93,18 @@ LOSSES = pytest.mark.parametrize("lose", [lose_by_cancel, lose_by_expiry])
 
 
 @LOSSES
-def test_a_function_is_told_that_its_job_is_lost_and_its_outcome_is_dropped(
+@pytest.mark.parametrize("kind", ["function", "coroutine"])
+def test_a_function_is_told_that_its_job_is_lost_and_a_coroutine_cancelled_and_their_outcome_is_dropped(
     queue: JobService,
     clock: ManualClock,
     seen: Recorder,
     gate: Gate,
     caplog: pytest.LogCaptureFixture,
     lose: Callable[[JobService, ManualClock, int], None],
+    kind: str,
 ) -> None:
     worker = Worker(queue, "t", observer=seen)
-    worker.default(gate.function)
+    worker.default(getattr(gate, kind))
     id = queue.enqueue("t", name="it")
     with running(worker):
         seen.wait_for("started")
@@ -110,33 +112,13 @@ def test_a_function_is_told_that_its_job_is_lost_and_its_outcome_is_dropped(
         pass_time(clock, 10)
         seen.wait_for("lease_lost", "it")
         before = queue.get(id)
-        gate.event.set()
+        if kind == "function":
+            gate.event.set()
         worker.stop()
-    assert (gate.said, queue.get(id)) == ([True], before)
+    said, warnings = ([True], 2) if kind == "function" else (["cancelled"], 1)
+    assert (gate.said, queue.get(id)) == (said, before)
     assert seen.of_jobs() == [("started", "it"), ("lease_lost", "it")]
-    assert [record.levelname for record in caplog.records if hasattr(record, "job_id")] == ["WARNING"] * 2
-
-
-@LOSSES
-def test_a_coroutine_is_cancelled_whose_job_is_lost(
-    queue: JobService,
-    clock: ManualClock,
-    seen: Recorder,
-    gate: Gate,
-    lose: Callable[[JobService, ManualClock, int], None],
-) -> None:
-    worker = Worker(queue, "t", observer=seen)
-    worker.default(gate.coroutine)
-    id = queue.enqueue("t", name="it")
-    with running(worker):
-        seen.wait_for("started")
-        lose(queue, clock, id)
-        pass_time(clock, 10)
-        seen.wait_for("lease_lost", "it")
-        before = queue.get(id)
-        worker.stop()
-    assert (gate.said, queue.get(id)) == (["cancelled"], before)
-    assert seen.of_jobs() == [("started", "it"), ("lease_lost", "it")]
+    assert [record.levelname for record in caplog.records if hasattr(record, "job_id")] == ["WARNING"] * warnings
 
 
 @LOSSES
@@ -232,8 +214,8 @@ def test_a_handler_that_settled_its_job_and_goes_on_has_lost_nothing(
     worker = Worker(queue, "t", concurrency=2, observer=seen)
 
     @worker.handler("async")
-    async def early_coroutine(job: Job) -> None:
-        job.done("early")
+    async def early_coroutine(job: AsyncJob) -> None:
+        await job.done("early")
         seen.note("settled")
         await gate.coroutine(job)
 

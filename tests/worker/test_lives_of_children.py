@@ -7,31 +7,18 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Iterator
 from contextlib import suppress
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 import pytest
 
-import jobq
 from jobq import ConfigError, JobService, Status, Worker
 from jobq.worker import children, offspring
 from tests.clocks import PATIENCE, ManualClock
 from tests.worker import deeds, slow
-from tests.worker.processes import children_of, command, eventually, have_ended
+from tests.worker.processes import command, eventually, have_ended, own_children
 from tests.worker.scenes import Recorder, pass_time, running
-
-
-@pytest.fixture
-def svc_on() -> Iterator[JobService]:
-    """With the real clock."""
-    with jobq.open("memory://") as svc:
-        yield svc
-
-
-def own_children() -> list[int]:
-    return children_of(os.getpid())
 
 
 def kill_for_good(pid: int) -> None:

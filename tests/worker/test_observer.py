@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from jobq import Cancel, CancelReason, Done, Job, JobService, NewJob, Observer, Reject, Release, Retry, Worker
+from jobq import AsyncJob, Cancel, CancelReason, Done, Job, JobService, NewJob, Observer, Reject, Release, Retry, Worker
 from tests.clocks import PATIENCE, ManualClock
 from tests.worker.scenes import Recorder, running
 
@@ -40,7 +40,7 @@ def every_kind(svc: JobService, worker: Worker) -> None:
 
     @worker.handler
     def released(job: Job) -> None:
-        raise Release(60)
+        raise Release(60, then=[NewJob("u"), NewJob("u")])
 
     @worker.handler
     def retried(job: Job) -> None:
@@ -76,7 +76,7 @@ def test_moments_come_in_order(svc: JobService, seen: Recorder) -> None:
     assert unknown[3] is CancelReason.UNHANDLED
     settled: list[list[tuple[Any, ...]]] = [
         [("completed", "done", "result"), ("enqueued", "done", [9])],
-        [("released", "released", 60.0)],
+        [("released", "released", 60.0), ("enqueued", "released", [10, 11])],
         [("retried", "retried", "later")],
         [("retried", "failed", error)],
         [("dead", "dead", "nonsense", CancelReason.REJECTED)],
@@ -128,7 +128,7 @@ def test_who_is_told_in_which_thread(svc: JobService) -> None:
     worker.handler("function")(lambda job: threads.setdefault("function", threading.current_thread().name))
 
     @worker.handler
-    async def coroutine(job: Job) -> None:
+    async def coroutine(job: AsyncJob) -> None:
         threads["coroutine"] = threading.current_thread().name
 
     for name in ("function", "coroutine"):
@@ -186,7 +186,7 @@ def test_an_observer_that_fails_before_a_coroutine_breaks_nothing(svc: JobServic
     worker = Worker(svc, "t", observer=failing("started", error))
 
     @worker.default
-    async def handle(job: Job) -> None:
+    async def handle(job: AsyncJob) -> None:
         await asyncio.sleep(0)
 
     for _ in range(3):

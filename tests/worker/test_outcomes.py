@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from jobq import (
+    AsyncJob,
     Cancel,
     CancelReason,
     Done,
@@ -44,9 +46,9 @@ def run(request: pytest.FixtureRequest, svc: JobService, seen: Recorder) -> Run:
         else:
 
             @worker.default
-            async def coroutine(job: Job) -> Any:
+            async def coroutine(job: AsyncJob) -> Any:
                 await asyncio.sleep(0)
-                return body(job)
+                return body(job.sync)
 
         id = svc.enqueue("t", name="it", **job)
         worker.run(burst=True)
@@ -202,6 +204,7 @@ def test_the_last_retry_makes_a_dead_letter(run: Run, seen: Recorder) -> None:
         (lambda job: job.done("mine"), Status.DONE, ("completed", "it", "mine")),
         (lambda job: job.retry(60, error="later"), Status.DELAYED, ("retried", "it", "later")),
         (lambda job: job.release(60), Status.DELAYED, ("released", "it", 60.0)),
+        (lambda job: job.release(run_at=ManualClock().after(60)), Status.DELAYED, ("released", "it", 60.0)),
         (
             lambda job: job.reject("no", reason=CancelReason.UNHANDLED),
             Status.CANCELED,
@@ -235,7 +238,7 @@ def test_an_exception_after_settling_is_logged(run: Run, seen: Recorder, caplog:
 
 
 def test_a_coroutine_that_is_returned_by_mistake_is_a_failure(run: Run, svc: JobService) -> None:
-    async def forgotten(job: Job) -> None: ...
+    async def forgotten(job: AsyncJob) -> None: ...
 
     info = run(lambda job: forgotten(job))
     assert (info.status, info.retry_count) == (Status.DELAYED, 1)
@@ -253,6 +256,9 @@ class Strange(Outcome):
         (lambda: Retry(delay=-1), "ValueError: delay"),
         (lambda: Retry(delay="soon"), "TypeError: delay"),  # type: ignore[arg-type]
         (lambda: Release(-1), "ValueError: delay"),
+        (lambda: Release(1, run_at=datetime.now(UTC)), "ValueError: give either delay or run_at"),
+        (lambda: Release(run_at=datetime.now()), "ValueError: run_at must be an aware datetime"),
+        (lambda: Release(then=[NewJob("u", unique_key="held")]), "DuplicateJob"),
         (lambda: Reject(reason=CancelReason.REQUESTED), "ValueError: reason"),
         (lambda: Cancel("x" * 3_000), "ValueError: note"),
         (lambda: Done({1}), "TypeError: result must be a JSON value"),
@@ -269,11 +275,11 @@ def test_a_refused_outcome_is_a_failure_and_harms_no_other_job(
     worker = Worker(svc, "t", concurrency=4, observer=seen)
 
     @worker.handler
-    async def bad(job: Job) -> None:
+    async def bad(job: AsyncJob) -> None:
         raise outcome()
 
     @worker.handler
-    async def good(job: Job) -> None:
+    async def good(job: AsyncJob) -> None:
         raise Done(job.id, then=NewJob("v", payload=str(job.id)))
 
     ids = [svc.enqueue("t", name=name) for name in ("good", "bad", "good", "bad")]

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobq import (
+    AsyncJob,
     Cancel,
     CancelReason,
     Done,
@@ -119,9 +120,9 @@ def test_each_job_becomes_what_it_should(programs: list[Program], concurrency: i
         worker.handler("function")(lambda job: act(svc, job))
 
         @worker.handler
-        async def coroutine(job: Job) -> object:
+        async def coroutine(job: AsyncJob) -> object:
             await asyncio.sleep(0)
-            return act(svc, job)
+            return act(svc, job.sync)
 
         ids = [svc.enqueue("t", json=one.steps, name=one.name, max_retries=one.max_retries) for one in programs]
         while (due := svc.next_due("t")) is not None:

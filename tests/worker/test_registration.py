@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import jobq
-from jobq import ConfigError, InvalidTopic, Job, JobqError, JobService, Observer, Status, Worker
+from jobq import AsyncJob, ConfigError, InvalidTopic, Job, JobqError, JobService, Observer, Status, Worker
 from tests.worker.scenes import running
 
 
@@ -32,7 +32,7 @@ class Method:
 
 
 class Coroutine:
-    async def __call__(self, job: Job) -> str:
+    async def __call__(self, job: AsyncJob) -> str:
         return "awaited"
 
 
@@ -100,13 +100,13 @@ def test_a_default_may_have_a_time_limit(svc: JobService, worker: Worker) -> Non
 
 
 def test_callables_of_every_kind_are_handlers(svc: JobService, worker: Worker) -> None:
-    async def coroutine(job: Job, said: str) -> str:
+    async def coroutine(job: AsyncJob, said: str) -> str:
         return said
 
     def with_more(job: Job, said: str = "by default", *rest: Any) -> str:
         return said
 
-    handlers: dict[str, Callable[[Job], Any]] = {
+    handlers: dict[str, Callable[[Any], Any]] = {
         "object": Method(),
         "bound method": Method().method,
         "async object": Coroutine(),
@@ -141,7 +141,7 @@ def generator(job: Job) -> Iterator[int]:
     yield 1
 
 
-async def async_generator(job: Job) -> AsyncIterator[int]:
+async def async_generator(job: AsyncJob) -> AsyncIterator[int]:
     yield 1
 
 

@@ -9,7 +9,7 @@ import threading
 import pytest
 
 import jobq
-from jobq import Job, JobService, Limits, NewJob, Worker
+from jobq import AsyncJob, Job, JobService, Limits, NewJob, Worker
 from tests.clocks import PATIENCE, ManualClock
 from tests.conftest import OpenService
 
@@ -49,7 +49,7 @@ def test_no_more_run_at_once_than_asked_for(concurrency: int, kind: str) -> None
             pause.wait(0.000_1 * (job.id % 3))
             crowd.leave()
 
-        async def coroutine(job: Job) -> None:
+        async def coroutine(job: AsyncJob) -> None:
             crowd.enter()
             await asyncio.sleep(0.000_1 * (job.id % 3))
             crowd.leave()
@@ -80,7 +80,7 @@ def test_as_many_coroutines_run_at_once_as_there_are_slots(svc: JobService, n: i
     worker = Worker(svc, "t", concurrency=n)
 
     @worker.default
-    async def handle(job: Job) -> None:
+    async def handle(job: AsyncJob) -> None:
         waiting.append(asyncio.Event())
         if len(waiting) < n:
             await asyncio.wait_for(waiting[-1].wait(), PATIENCE)
@@ -100,7 +100,7 @@ def test_a_function_and_a_coroutine_run_at_once(svc: JobService) -> None:
     worker.handler("function")(lambda job: barrier.wait(PATIENCE))
 
     @worker.handler
-    async def coroutine(job: Job) -> None:
+    async def coroutine(job: AsyncJob) -> None:
         await asyncio.to_thread(barrier.wait, PATIENCE)
 
     svc.enqueue_many([NewJob("t", name=name) for name in ("function", "coroutine")])
@@ -157,8 +157,8 @@ def test_what_a_handler_sets_in_its_context_no_other_sees(
         VARIABLE.set(str(job.id))
         clock.advance(0.000_1)  # so that some wait for a slot, and are begun by the task of another
 
-    async def coroutine(job: Job) -> None:
-        function(job)
+    async def coroutine(job: AsyncJob) -> None:
+        function(job.sync)
         await asyncio.sleep(0)
         assert VARIABLE.get() == str(job.id)
 

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from jobq import Job, JobService, NewJob, Status, Worker
+from jobq import AsyncJob, Job, JobService, NewJob, Status, Worker
 from jobq.model.times import SECOND
 from jobq.worker.pace import HORIZON, LONGEST_HORIZON, MEMORY, MOST, PATIENCE, Pace
 from tests.clocks import ManualClock
@@ -20,7 +20,7 @@ def test_one_commit_settles_a_job_and_reserves_the_next(queue: JobService, watch
     """No time passes here, so the worker knows nothing of how long jobs take, and reserves none ahead."""
     worker = Worker(queue, "t")
 
-    async def coroutine(job: Job) -> None: ...
+    async def coroutine(job: AsyncJob) -> None: ...
 
     worker.default(coroutine if is_async else lambda job: None)
     queue.enqueue_many([NewJob("t")] * 50)
@@ -121,8 +121,8 @@ def test_functions_and_coroutines_together_are_not_reserved_ahead(queue: JobServ
         reserved.append(queue.stats("t").now[Status.RESERVED])
 
     @worker.handler
-    async def coroutine(job: Job) -> None:
-        function(job)
+    async def coroutine(job: AsyncJob) -> None:
+        function(job.sync)
 
     queue.enqueue_many([NewJob("t", name=name) for name in ("function", "coroutine") * 30])
     worker.run(burst=True)

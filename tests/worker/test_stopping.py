@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import jobq
-from jobq import Job, JobService, ServiceClosed, Status, Worker
+from jobq import AsyncJob, Job, JobService, ServiceClosed, Status, Worker
 from jobq.worker.coroutines import EventLoop
 from jobq.worker.handlers import Handler
 from jobq.worker.inbox import Inbox
@@ -94,7 +94,7 @@ def test_force_gives_back_at_once_what_runs(
 ) -> None:
     worker = Worker(svc, "t", concurrency=2, observer=seen)
 
-    async def coroutine(job: Job) -> None:
+    async def coroutine(job: AsyncJob) -> None:
         try:
             await asyncio.Event().wait()
         finally:
@@ -155,8 +155,8 @@ def test_a_handler_may_stop_its_worker(svc: JobService, seen: Recorder, is_async
         worker.stop(force=force)
         return "stopped it"
 
-    async def stop_async(job: Job) -> str:
-        return stop(job)
+    async def stop_async(job: AsyncJob) -> str:
+        return stop(job.sync)
 
     worker.default(stop_async if is_async else stop)
     ids = [svc.enqueue("t") for _ in range(2)]
@@ -225,7 +225,7 @@ def test_many_threads_may_stop_it(svc: JobService, seen: Recorder, go: threading
 
 @pytest.mark.parametrize("is_async", [False, True])
 def test_no_thread_of_its_own_is_left(svc: JobService, is_async: bool) -> None:
-    async def coroutine(job: Job) -> None: ...
+    async def coroutine(job: AsyncJob) -> None: ...
 
     before = set(threading.enumerate())
     worker = Worker(svc, "t", concurrency=4)
@@ -248,7 +248,7 @@ def test_tasks_that_handlers_left_behind_are_cancelled_at_the_end(svc: JobServic
             seen.note("cancelled")
 
     @worker.default
-    async def leave_one(job: Job) -> None:
+    async def leave_one(job: AsyncJob) -> None:
         tasks.append(asyncio.create_task(background()))
         await asyncio.sleep(0)
 
@@ -283,9 +283,9 @@ def test_a_closed_service_ends_the_worker(
 
 def test_a_coroutine_that_is_stopped_before_its_first_step_is_not_begun(seen: Recorder) -> None:
     """What the event loop is told comes in the order of the telling, but a new task takes its first step later."""
-    called: list[Job] = []
+    called: list[AsyncJob] = []
 
-    async def handle(job: Job) -> None:
+    async def handle(job: AsyncJob) -> None:
         called.append(job)
 
     with jobq.open("memory://") as svc:
@@ -348,7 +348,7 @@ def test_a_coroutine_that_blocks_the_event_loop_does_not_keep_the_worker_from_st
     worker = Worker(svc, "t", observer=seen)
 
     @worker.default
-    async def blocks(job: Job) -> None:
+    async def blocks(job: AsyncJob) -> None:
         wait(go)
         seen.note("ended")
 

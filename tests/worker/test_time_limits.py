@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from jobq import Job, JobService, Status, StorageError, Worker
+from jobq import AsyncJob, Job, JobService, Status, StorageError, Worker
 from tests.clocks import ManualClock
 from tests.worker.scenes import Recorder, Watched, pass_time, running, wait
 
@@ -36,7 +36,7 @@ def test_a_coroutine_is_cancelled_and_its_job_retried(svc: JobService, clock: Ma
     worker = Worker(svc, "t", observer=seen)
 
     @worker.handler(time_limit=20)
-    async def slow(job: Job) -> None:
+    async def slow(job: AsyncJob) -> None:
         try:
             await asyncio.Event().wait()
         finally:
@@ -62,7 +62,7 @@ def test_a_coroutine_that_makes_something_of_its_cancellation_has_the_last_word(
     worker = Worker(svc, "t", observer=seen, concurrency=2)
 
     @worker.handler(time_limit=20)
-    async def partial(job: Job) -> str:
+    async def partial(job: AsyncJob) -> str:
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
@@ -70,7 +70,7 @@ def test_a_coroutine_that_makes_something_of_its_cancellation_has_the_last_word(
         return "all"
 
     @worker.handler(time_limit=20)
-    async def translated(job: Job) -> None:
+    async def translated(job: AsyncJob) -> None:
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
@@ -93,18 +93,18 @@ def test_a_coroutine_that_ignores_its_cancellation_is_given_up_after_a_second(
     worker = Worker(svc, "t", observer=seen)
 
     @worker.handler(time_limit=20)
-    async def stubborn(job: Job) -> str:
+    async def stubborn(job: AsyncJob) -> str:
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
             seen.note("ignored")
         while not go.is_set():
             await asyncio.sleep(0.001)
-        seen.note("canceled", job.canceled())
+        seen.note("canceled", await job.canceled())
         return "too late"
 
     @worker.handler
-    async def other(job: Job) -> None: ...
+    async def other(job: AsyncJob) -> None: ...
 
     id = svc.enqueue("t", name="stubborn")
     with running(worker):

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from jobq import Done, Job, JobService, NewJob, ServiceClosed, Status, StorageError, StorageFull, Worker
+from jobq import AsyncJob, Done, Job, JobService, NewJob, ServiceClosed, Status, StorageError, StorageFull, Worker
 from tests.clocks import PATIENCE, ManualClock
 from tests.worker.scenes import Recorder, Watched, failing, pass_time, running, wait
 
@@ -83,9 +83,9 @@ def test_no_outcome_is_lost(
         runs.append(job.id)
         raise Done(job.id, then=NewJob("u"))
 
-    async def coroutine(job: Job) -> None:
+    async def coroutine(job: AsyncJob) -> None:
         await asyncio.sleep(0)
-        function(job)
+        function(job.sync)
 
     worker.default(coroutine if is_async else function)
     ids = queue.enqueue_many([NewJob("t")] * 6)
@@ -284,11 +284,11 @@ def test_a_task_of_a_coroutine_that_exits_ends_its_job_alone(
         raise error
 
     @worker.handler
-    async def bad(job: Job) -> None:
+    async def bad(job: AsyncJob) -> None:
         await asyncio.gather(leave())
 
     @worker.handler
-    async def good(job: Job) -> None:
+    async def good(job: AsyncJob) -> None:
         await asyncio.sleep(0.001)
 
     for name in ("bad", "good", "bad", "good", "good"):

@@ -141,8 +141,8 @@ class Walk:
 
     def _outcome(self) -> Outcome:
         random = self._random
-        outcomes: list[Outcome] = [Done(then=self._new()), Retry(error="e"), Release(1), Reject("bad"), Cancel("no")]
-        return random.choice([Done({"n": random.random()}), *outcomes])
+        outcomes: list[Outcome] = [Done(then=self._new()), Retry(error="e"), Reject("bad"), Cancel("no")]
+        return random.choice([Done({"n": random.random()}), Release(1, then=self._new()), *outcomes])
 
     def _drop(self, n: int) -> list[Job]:
         n = min(n, len(self._held))

@@ -1,0 +1,66 @@
+"""Opening a service for asyncio by URL."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Generator, Mapping
+from concurrent.futures import Future
+from functools import partial
+from types import TracebackType
+from typing import Any
+
+from jobq import opening
+from jobq.aio.pool import Pool
+from jobq.aio.service import AsyncJobService
+from jobq.model.options import JobOptions, Limits
+from jobq.service import JobService
+
+
+def open_async(
+    url: str,
+    *,
+    defaults: JobOptions | None = None,
+    topic_defaults: Mapping[str, JobOptions] | None = None,
+    limits: Limits | None = None,
+) -> Opening:
+    """Open an AsyncJobService over the storage that a URL names; `jobq.open` says what it may be, and what is raised.
+
+    It is to be awaited, `asvc = await jobq.open_async(url)`, or entered, `async with jobq.open_async(url) as asvc:`,
+    which closes it at the end.
+    """
+    return Opening(partial(opening.open, url, defaults=defaults, topic_defaults=topic_defaults, limits=limits))
+
+
+class Opening:
+    """A service that is about to be opened: to be awaited, or entered."""
+
+    def __init__(self, work: Callable[[], JobService]) -> None:
+        self._work = work
+        self._opened: AsyncJobService | None = None
+
+    def __await__(self) -> Generator[Any, None, AsyncJobService]:
+        return self._open().__await__()
+
+    async def __aenter__(self) -> AsyncJobService:
+        self._opened = await self
+        return self._opened
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._opened is not None:
+            await self._opened.close()
+
+    async def _open(self) -> AsyncJobService:
+        future = Pool().submit(self._work)
+        try:
+            return AsyncJobService(await asyncio.wrap_future(future))
+        except asyncio.CancelledError:
+            if not future.cancel():
+                future.add_done_callback(_close)
+            raise
+
+
+def _close(future: Future[JobService]) -> None:
+    if future.exception() is None:
+        future.result().close()

@@ -1,0 +1,42 @@
+"""What the arguments of a Worker may be."""
+
+from __future__ import annotations
+
+from jobq import inputs
+from jobq.model.times import SECOND, Seconds, duration
+from jobq.service import JobService
+from jobq.worker.observer import Observer
+
+LEAST_LEASE = SECOND // 10
+
+
+def lease(lease: Seconds) -> int:
+    """A lease in nanoseconds. Raises ValueError if it is too short to be renewed in time."""
+    nanos = duration(lease, "lease")
+    if nanos < LEAST_LEASE:
+        raise ValueError(
+            f"the lease of a worker must be at least 0.1 seconds, as it has to be renewed in time, not {lease}"
+        )
+    return nanos
+
+
+def service(svc: JobService) -> None:
+    """Raise TypeError for what is no JobService."""
+    if not isinstance(svc, JobService):
+        raise TypeError(f"a Worker takes a JobService, not {type(svc).__name__}: jobq.Worker(jobq.open(url), topics)")
+
+
+def observer(observer: Observer) -> None:
+    """Raise TypeError for what is no Observer."""
+    if not isinstance(observer, Observer):
+        raise TypeError(f"observer must be a jobq.Observer, not {observer!r}: derive your class from it")
+
+
+def executor(executor: str, max_jobs: int | None) -> None:
+    """Raise ValueError for an executor that there is not, or that has no child processes to be replaced."""
+    if executor not in ("thread", "process"):
+        raise ValueError(f"executor must be 'thread' or 'process', not {executor!r}")
+    if max_jobs is not None:
+        inputs.whole(max_jobs, "max_jobs", least=1, most=2**31)
+        if executor != "process":
+            raise ValueError("max_jobs is for executor='process': it says when a child process is replaced")
