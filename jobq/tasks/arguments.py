@@ -1,0 +1,124 @@
+"""The arguments of a function: which it takes, whether the first is the job, and from a call to a payload and back."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import types
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, Union, get_args, get_origin
+
+from jobq.job import Job
+from jobq.outcomes import Outcome, Reject
+from jobq.tasks.codec import Codec
+
+JobKind = Literal["", "Job", "AsyncJob"]
+"""As what a function takes its job; "" if it takes none."""
+
+_TEXTS: dict[str, JobKind] = {
+    f"{prefix}{kind}{suffix}": kind
+    for prefix in ("", "jobq.")
+    for kind in ("Job", "AsyncJob")
+    for suffix in ("", " | None")
+}
+
+
+class BadArguments(Reject):
+    """The payload of a job is no call of its task: it cannot be read, or does not fit the function."""
+
+
+class Arguments:
+    """What a function takes. job_kind: as what its first parameter takes the job, which is no argument of a call."""
+
+    def __init__(self, name: str, function: Callable[..., Any], codec: Codec) -> None:
+        self._name = name
+        self._codec = codec
+        signature = _signature(function)
+        self.job_kind: JobKind = job_kind(function, signature)
+        # Without annotations it is short enough for messages.
+        parameters = [one.replace(annotation=one.empty) for one in signature.parameters.values()]
+        self._signature = inspect.Signature(parameters[1:] if self.job_kind else parameters)
+        is_named = bool(self.job_kind) and parameters[0].kind is not inspect.Parameter.POSITIONAL_ONLY
+        self._job_name = parameters[0].name if is_named else None
+
+    def __str__(self) -> str:
+        return str(self._signature)
+
+    def check(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        """Raise TypeError for arguments that the function does not take."""
+        try:
+            if self._job_name in kwargs:  # which **kwargs would take, and the function would have it twice
+                raise TypeError(f"{self._job_name!r} is the job, and no argument")
+            self._signature.bind(*args, **kwargs)
+        except TypeError as problem:
+            raise TypeError(f"{self._name}{self._signature}: {problem}") from None
+
+    def encoded(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bytes:
+        """A call as the payload of a job. Raises TypeError, and what the codec raises."""
+        self.check(args, kwargs)
+        try:
+            return self._codec.dumps(args, kwargs)
+        except (TypeError, ValueError) as problem:
+            if type(problem) in (TypeError, ValueError):
+                raise type(problem)(f"{self._name}: {problem}") from None
+            raise
+
+    def decoded(self, payload: bytes) -> tuple[Sequence[Any], Mapping[str, Any]]:
+        """The call that a payload stands for. Raises BadArguments."""
+        try:
+            args, kwargs = self._codec.loads(payload)
+        except Outcome:
+            raise
+        except Exception as problem:
+            raise BadArguments(
+                f"the arguments of {self._name} cannot be read: {type(problem).__name__}: {problem}"
+            ) from problem
+        try:
+            self.check(args, kwargs)
+        except TypeError as problem:
+            raise BadArguments(f"the arguments do not fit the task: {problem}") from None
+        return args, kwargs
+
+
+def job_kind(function: Callable[..., Any], signature: inspect.Signature) -> JobKind:
+    """As what the first parameter of a function takes the job, by its annotation alone."""
+    first = next(iter(signature.parameters.values()), None)
+    if first is None or first.kind not in (first.POSITIONAL_ONLY, first.POSITIONAL_OR_KEYWORD):
+        return ""
+    annotation = _resolved(first.annotation, getattr(inspect.unwrap(function), "__globals__", {}))
+    if isinstance(annotation, str):
+        return _TEXTS.get(annotation, "")
+    return next((kind for one in _alternatives(annotation) if (kind := _kind(one)) != ""), "")
+
+
+def _resolved(annotation: Any, names: dict[str, Any]) -> Any:
+    """What an annotation stands for; its text if that cannot be told, as what it needs is imported for types only."""
+    for _ in range(2):  # one in quotes is the text of a text under `from __future__ import annotations`
+        annotation = getattr(annotation, "__forward_arg__", annotation)
+        if not isinstance(annotation, str):
+            break
+        try:
+            annotation = eval(annotation, names)
+        except Exception:
+            break
+    return annotation
+
+
+def _signature(function: Callable[..., Any]) -> inspect.Signature:
+    if sys.version_info >= (3, 14):  # annotations are evaluated as they are asked for, and some may not be
+        from annotationlib import Format
+
+        return inspect.signature(function, annotation_format=Format.FORWARDREF)
+    return inspect.signature(function)
+
+
+def _alternatives(annotation: Any) -> tuple[Any, ...]:
+    is_union = get_origin(annotation) in (Union, types.UnionType)
+    return get_args(annotation) if is_union else (annotation,)
+
+
+def _kind(annotation: Any) -> JobKind:
+    if annotation is Job:
+        return "Job"
+    aio = sys.modules.get("jobq.aio.job")  # whoever names its class has imported it
+    return "AsyncJob" if aio is not None and annotation is aio.AsyncJob else ""

@@ -1,0 +1,45 @@
+"""Arguments of tasks as bytes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from jobq import inputs
+
+_KEYS = {"args", "kwargs"}
+
+
+class Codec(Protocol):
+    """Writes the arguments of a call as the payload of a job, and reads them. Threads share it."""
+
+    def dumps(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bytes:
+        """The arguments as bytes. Raises TypeError or ValueError for what it cannot write."""
+        ...
+
+    def loads(self, data: bytes) -> tuple[Sequence[Any], Mapping[str, Any]]:
+        """The arguments. Any exception but an outcome makes the job a dead letter."""
+        ...
+
+
+class JsonCodec:
+    """JSON: {"args": […], "kwargs": {…}}, each left out if it is empty. A tuple arrives as a list, as JSON has none."""
+
+    def dumps(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bytes:
+        """See Codec."""
+        call: dict[str, Any] = {}
+        if args:
+            call["args"] = args
+        if kwargs:
+            call["kwargs"] = kwargs
+        return inputs.encoded_json(call, "each argument")
+
+    def loads(self, data: bytes) -> tuple[Sequence[Any], Mapping[str, Any]]:
+        """See Codec: of a job without a payload there are none."""
+        call = json.loads(data) if data else {}
+        if isinstance(call, dict) and call.keys() <= _KEYS:
+            args, kwargs = call.get("args", []), call.get("kwargs", {})
+            if isinstance(args, list) and isinstance(kwargs, dict):
+                return args, kwargs
+        raise ValueError('they are not {"args": […], "kwargs": {…}}')
