@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import threading
+import time
 from contextlib import suppress
+
+LOOK = 1.0
+"""Seconds after which a wait pauses for the handlers of signals: one that came as it was about to begin, or to another
+thread, does not interrupt it."""
 
 
 class Ring:
@@ -28,8 +33,11 @@ class Ring:
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until it is set (True) or `timeout` seconds have passed (False); it stays set."""
-        if not self._unset.acquire(timeout=-1 if timeout is None else max(0, timeout)):
-            return False
+        end = None if timeout is None else time.monotonic() + timeout
+        left = LOOK if timeout is None else timeout
+        while not self._unset.acquire(timeout=min(max(0, left), LOOK)):
+            if end is not None and (left := end - time.monotonic()) <= 0:
+                return False
         self.set()
         return True
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -24,8 +26,28 @@ settings.register_profile(
 )
 settings.load_profile(os.environ.get("JOBQ_HYPOTHESIS", "quick"))
 
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Where Python is told to keep no bytecode, have the processes of tests keep it for each other until the end.
+
+    There are hundreds, and each would compile the library anew.
+    """
+    if sys.dont_write_bytecode:
+        cache = TemporaryDirectory(ignore_cleanup_errors=True)
+        config.add_cleanup(cache.cleanup)
+        os.environ["PYTHONPYCACHEPREFIX"] = cache.name
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
 OpenStorage = Callable[[], Storage]
 OpenService = Callable[..., JobService]
+
+
+@pytest.fixture
+def pytester(pytester: pytest.Pytester) -> pytest.Pytester:
+    """Without the plugin of hypothesis, whose import takes longer than the rest of a run."""
+    pytester.plugins.append("no:hypothesispytest")
+    return pytester
 
 
 @pytest.fixture

@@ -65,15 +65,15 @@ class Bench:
         """Exit status, output and errors of the whole command."""
         return finish(self.start(*more))
 
-    def make_files(self, count: int) -> None:
-        """Fill the tree with small files and some large ones."""
+    def make_files(self, count: int, large: int = 2) -> None:
+        """Fill the tree with small files and four of `large` MiB."""
         for number in range(count):
             folder = self.tree / str(number % 7)
             folder.mkdir(exist_ok=True)
             (folder / f"{number}").write_bytes(b"%d" % number * number)
         for number in range(4):
             with (self.tree / f"large {number}").open("wb") as file:
-                file.truncate(16 * 1024 * 1024)
+                file.truncate(large * 1024 * 1024)
 
     def expected(self) -> bytes:
         """What sha256sum says of the tree."""
@@ -323,7 +323,7 @@ def test_without_a_terminal_there_is_a_line_every_five_seconds(
 
 
 def test_a_killed_worker_is_replaced(bench: Bench, queue: JobService) -> None:
-    bench.make_files(600)
+    bench.make_files(600, large=16)
     run = bench.start()
     killed, other = freeze_midway(run, queue)
     os.kill(killed, signal.SIGKILL)
@@ -335,7 +335,7 @@ def test_a_killed_worker_is_replaced(bench: Bench, queue: JobService) -> None:
 
 
 def test_both_workers_killed(bench: Bench, queue: JobService) -> None:
-    bench.make_files(600)
+    bench.make_files(600, large=16)
     run = bench.start()
     signal_all(freeze_midway(run, queue), signal.SIGKILL)
 
@@ -344,7 +344,7 @@ def test_both_workers_killed(bench: Bench, queue: JobService) -> None:
 
 
 def test_without_their_parent_the_workers_stop_and_the_same_command_goes_on(bench: Bench, queue: JobService) -> None:
-    bench.make_files(600)
+    bench.make_files(600, large=16)
     run = bench.start()
     workers = freeze_midway(run, queue)
     run.kill()
@@ -362,7 +362,7 @@ def test_without_their_parent_the_workers_stop_and_the_same_command_goes_on(benc
 
 
 def test_all_processes_killed_again_and_again(bench: Bench, queue: JobService) -> None:
-    bench.make_files(600)
+    bench.make_files(600, large=16)
     for _ in range(4):
         run = bench.start("--lease", "0.2")
         freeze_midway(run, queue, waiting=0)
@@ -375,7 +375,7 @@ def test_all_processes_killed_again_and_again(bench: Bench, queue: JobService) -
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 def test_stopped_cleanly_and_gone_on_with(bench: Bench, queue: JobService, stop: signal.Signals) -> None:
-    bench.make_files(600)
+    bench.make_files(600, large=16)
     run = bench.start()
     workers = freeze_midway(run, queue)
     if stop is signal.SIGINT:

@@ -81,7 +81,7 @@ threads = [threading.Thread(target=work) for _ in range(2)]
 for thread in threads:
     thread.start()
 signal.setitimer(signal.ITIMER_REAL, 0.001, 0.0017)
-while interrupts < 300:
+while interrupts < 150:
     jobs = []
     try:
         while True:

@@ -397,7 +397,7 @@ class QueueMachine(RuleBasedStateMachine):
 
 
 TestQueue = QueueMachine.TestCase
-TestQueue.settings = settings(max_examples=max(60, settings().max_examples))
+TestQueue.settings = settings(max_examples=max(45, settings().max_examples))
 
 
 class RebootedMachine(QueueMachine):

@@ -13,7 +13,7 @@ import jobq.repos
 from tests.clocks import PATIENCE
 
 NAMES = """
-Worker Observer Tasks
+Worker Observer Tasks AsyncJob AsyncJobService open_async
 JobService Job JobInfo JobLog JobOptions Limits LogLine NewJob Difference Status CancelReason TopicStats Exchange
 Done Retry Release Reject Cancel
 JobqError JobNotFound InvalidStatus LeaseLost DuplicateJob PayloadTooLarge TopicFull InvalidTopic ConfigError
@@ -49,7 +49,7 @@ def test_importing_it_imports_the_standard_library_alone() -> None:
         "import sys; before = set(sys.modules); import jobq;"
         "new = set(sys.modules) - before;"
         "print({name.partition('.')[0] for name in new} - set(sys.stdlib_module_names),"
-        "      new & {'asyncio', 'multiprocessing', 'jobq.worker'})"
+        "      new & {'asyncio', 'multiprocessing', 'jobq.worker', 'jobq.tasks', 'jobq.aio'})"
     )
     assert run(script) == "{'jobq'} set()"
 

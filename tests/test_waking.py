@@ -7,9 +7,11 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
+from jobq import ring
 from jobq.model.records import Now, Place, TopicState
 from jobq.model.status import Ordering
 from jobq.model.times import SECOND
@@ -128,6 +130,29 @@ def test_a_ring_is_a_flag() -> None:
     ring.clear()
     ring.clear()
     assert (ring.is_set(), ring.wait(0)) == (False, False)
+
+
+def test_a_signal_that_came_to_another_thread_is_heard_in_a_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Like one that comes as the wait is about to begin, it interrupts no system call."""
+    monkeypatch.setattr(ring, "LOOK", 0.01)
+    waiting = Ring()
+    stat = Path(f"/proc/self/task/{threading.get_native_id()}/stat")
+
+    def signal_once_it_sleeps() -> None:
+        while " S " not in stat.read_text():
+            pass
+        signal.pthread_kill(threading.get_ident(), signal.SIGALRM)
+
+    before = signal.signal(signal.SIGALRM, lambda *_: waiting.set())
+    try:
+        for timeout in [PATIENCE, None] * 5:
+            thread = threading.Thread(target=signal_once_it_sleeps)
+            thread.start()
+            assert waiting.wait(timeout)
+            thread.join(PATIENCE)
+            waiting.clear()
+    finally:
+        signal.signal(signal.SIGALRM, before)
 
 
 def test_a_signal_does_not_prolong_a_wait() -> None:

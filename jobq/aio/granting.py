@@ -11,6 +11,9 @@ from jobq.model.times import Seconds
 from jobq.service import JobService
 from jobq.waiting import EndListener, Listener
 
+AT_A_TIME = 1_000
+"""Jobs that are looked at in one view, as views are to be short."""
+
 Kind = tuple[tuple[str, ...], Seconds | None]
 """The topics and the lease of wishes that one reservation can serve."""
 
@@ -69,10 +72,12 @@ class Ending:
 
     def grant(self, wishes: Sequence[EndWish]) -> None:
         """See Granter."""
-        ended = self._listener.ended([wish.job_id for wish in wishes])
-        for wish in wishes:
-            if wish.job_id in ended:
-                wish.grant(None)
+        for start in range(0, len(wishes), AT_A_TIME):
+            some = wishes[start : start + AT_A_TIME]
+            ended = self._listener.ended([wish.job_id for wish in some])
+            for wish in some:
+                if wish.job_id in ended:
+                    wish.grant(None)
 
 
 @contextmanager

@@ -243,13 +243,18 @@ class AsyncJobService:
 
     async def _taken(self, verb: Callable[[], T], jobs_of: Callable[[T], list[Job]]) -> T:
         """What a verb that reserves returns; if this is cancelled, the jobs are given back."""
-        crew = self._crew()
+        crew, loop = self._crew(), asyncio.get_running_loop()
 
         def give_back(future: Future[T]) -> None:
             if not future.cancelled() and future.exception() is None:
                 crew.give_back(jobs_of(future.result()))
 
+        def give_back_if_closed(future: Future[T]) -> None:
+            if loop.is_closed():
+                give_back(future)
+
         future = crew.pool.submit(verb)
+        future.add_done_callback(give_back_if_closed)
         try:
             return await asyncio.wrap_future(future)
         except asyncio.CancelledError:

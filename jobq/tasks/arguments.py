@@ -88,7 +88,10 @@ def job_kind(function: Callable[..., Any], signature: inspect.Signature) -> JobK
     annotation = _resolved(first.annotation, getattr(inspect.unwrap(function), "__globals__", {}))
     if isinstance(annotation, str):
         return _TEXTS.get(annotation, "")
-    return next((kind for one in _alternatives(annotation) if (kind := _kind(one)) != ""), "")
+    for one in _alternatives(annotation):
+        if kind := _kind(one):
+            return kind
+    return ""
 
 
 def _resolved(annotation: Any, names: dict[str, Any]) -> Any:

@@ -8,6 +8,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import suppress
+from types import TracebackType
 from typing import Any, NamedTuple
 
 from jobq.job import Job, outcome_of
@@ -73,14 +74,24 @@ def refused(outcome: Outcome, problem: Exception) -> Retry:
     return Retry(error=f"its outcome {type(outcome).__name__} was refused: {type(problem).__name__}: {problem}")
 
 
+def _from_handler(trace: TracebackType | None) -> TracebackType | None:
+    """What is left of a traceback without the lines of jobq that lead to the handler, or to the function of a task."""
+    while trace is not None and trace.tb_next is not None and _is_ours(trace):
+        trace = trace.tb_next
+    return trace
+
+
+def _is_ours(trace: TracebackType) -> bool:
+    return str(trace.tb_frame.f_globals.get("__name__")).startswith("jobq.")
+
+
 def failure(error: BaseException) -> Answer:
     """What a handler that raised wants.
 
     Unlike in a `with job:` block, SystemExit and KeyboardInterrupt are failures as any other: the worker goes on, so a
     job that raises them each time has to come to an end.
     """
-    if error.__traceback__ is not None and error.__traceback__.tb_next is not None:
-        error.__traceback__ = error.__traceback__.tb_next  # it begins with the handler's own lines
+    error.__traceback__ = _from_handler(error.__traceback__)
     outcome = outcome_of(error) if isinstance(error, Exception) else Retry(error=error)
     if isinstance(outcome, Done | Release) and isinstance(outcome.then, Iterator):
         try:

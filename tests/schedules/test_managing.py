@@ -238,3 +238,21 @@ def test_pausing_does_not_bring_back_a_tick_that_was_seen_to_meanwhile(
     assert svc.stats("t").enqueued == 1
     assert svc.verify() == []
     assert enqueued(svc) == []
+
+
+def test_a_schedule_that_is_removed_as_a_worker_begins_stays_removed(
+    svc: JobService, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks = tasks_of(MINUTE)
+    served(svc, tasks)
+    payload = JobService.payload
+
+    def too_late(self: JobService, id: int) -> bytes:
+        if tasks.schedules._id("tick") == id:
+            self.cancel(id)
+        return payload(self, id)
+
+    monkeypatch.setattr(JobService, "payload", too_late)
+    assert served(svc, tasks) == []
+    monkeypatch.undo()
+    assert tasks.schedules.list() == []

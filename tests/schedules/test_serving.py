@@ -117,8 +117,20 @@ def test_many_missed_ticks_are_enqueued_by_the_hundred(svc: JobService, clock: M
     served(svc, tasks)
     clock.advance(250 * MINUTE)
     assert drain(clerk_of(svc, tasks, observer=seen)) == 3
+    assert [(what, rest) for what, _, *rest in seen.of_jobs()][::3] == [("started", [])] * 3
+    assert [delay for *_, delay in seen.all("released", "tick")] == [0, 0, 0]
     assert [len(ids) for *_, ids in seen.all("enqueued", "tick")] == [101, 101, 51]
     assert enqueued(svc) == minutes(*range(1, 251))
+
+
+def test_ticks_between_microseconds_are_not_looked_for_too_early(svc: JobService, clock: ManualClock) -> None:
+    tasks = tasks_of(1 / 3)
+    served(svc, tasks)
+    for _ in range(6):
+        due = svc.next_due(TOPIC)
+        assert due is not None
+        clock.advance(due - clock.now())
+        assert len(served(svc, tasks)) == 1
 
 
 def test_a_schedule_that_is_late_stays_with_its_ticks(svc: JobService, clock: ManualClock) -> None:
@@ -365,6 +377,13 @@ def test_what_is_held_as_a_worker_begins_is_changed_when_it_comes_by(svc: JobSer
         pass_time(clock, 60)
         assert enqueued_in_time(svc) == minutes(11)
         assert info_of(tasks).spec == 60
+        pass_time(clock, MINUTE)
+        assert enqueued_in_time(svc) == minutes(12)
+        drain(clerk_of(svc, tasks_of(10 * MINUTE)))
+        for _ in range(8):
+            pass_time(clock, MINUTE)
+        assert enqueued_in_time(svc) == minutes(20)
+        assert info_of(tasks).spec == 600
     assert held.canceled()
 
 

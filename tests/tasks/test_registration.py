@@ -268,11 +268,9 @@ def test_a_task_of_the_programs_script_has_the_name_by_which_others_import_it(
 
 
 def test_a_script_enqueues_what_a_worker_that_imports_it_runs(tmp_path: Path) -> None:
-    script = (
-        SCRIPT.partition("if __name__")[0] + "if __name__ == '__main__':\n    SVC; tasks.bind(svc); name_of.enqueue()"
-    )
     svc = "svc = jobq.open('lmdb:queue')"
-    (tmp_path / "work.py").write_text(script.replace("SVC", svc))
+    main = f"if __name__ == '__main__':\n    {svc}; tasks.bind(svc); name_of.enqueue()"
+    (tmp_path / "work.py").write_text(SCRIPT.partition("if __name__")[0] + main)
     assert run_python(["work.py"], tmp_path).stderr == ""
     worker = f"import jobq, work; {svc}; jobq.Worker(svc, '', tasks=work.tasks).run(burst=True)"
     assert run_python(["-c", f"{worker}; print(svc.get(1).result)"], tmp_path).stdout == "work.name_of\n"

@@ -187,6 +187,24 @@ def test_a_time_limit_holds_for_a_task(is_async: bool) -> None:
         over.set()
 
 
+@pytest.mark.parametrize("is_async", [False, True])
+def test_the_traceback_of_a_failure_begins_in_the_task(is_async: bool) -> None:
+    queue, tasks = QueueForTests(), Tasks()
+    tasks.bind(queue)
+
+    def fail() -> None:
+        raise ConnectionError("no route")
+
+    async def fail_later() -> None:
+        raise ConnectionError("no route")
+
+    task: Any = tasks.task(fail_later if is_async else fail)
+    id = task.enqueue()
+    Worker(queue, "", tasks=tasks).run(burst=True)
+    files = re.findall(r'File ".*?([^/]*)", line', queue.get(id).last_error or "")
+    assert files == ["test_running.py"]
+
+
 # -- binding
 
 

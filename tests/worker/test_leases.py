@@ -181,7 +181,7 @@ def test_a_job_that_was_lost_while_it_waited_for_a_slot_is_not_run(
     queue: JobService, clock: ManualClock, seen: Recorder, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Slots are supplied ahead once jobs were quick: here each takes a millisecond."""
-    monkeypatch.setattr("jobq.worker.worker.LEAST_LEASE", 1)  # so that it is renewed before the job is given back
+    monkeypatch.setattr("jobq.worker.checks.LEAST_LEASE", 1)  # so that it is renewed before the job is given back
     worker = Worker(queue, "t", observer=seen, lease=0.03)
 
     @worker.handler
