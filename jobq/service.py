@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from datetime import datetime
 from functools import partial
-from typing import Any, NoReturn, Self, TypeVar, Unpack
+from typing import Any, NoReturn, Protocol, Self, TypeVar, Unpack
+from weakref import WeakSet
 
 from jobq import inputs, preparing
 from jobq.abandoned import Abandoned
@@ -42,6 +43,14 @@ CHUNK = 1_000
 """Jobs a transaction of `prune` and `clear`."""
 
 
+class Crew(Protocol):
+    """Threads that reserve jobs from a service for others, and give back what these no longer want."""
+
+    def at_rest(self) -> AbstractContextManager[object]:
+        """Wait until they hold no job, and have them take none for as long as this lasts."""
+        ...
+
+
 class JobService:
     """A queue: jobs in topics, over one storage. Threads may share it; a process opens its own.
 
@@ -64,6 +73,7 @@ class JobService:
         self._storage = storage
         self._abandoned = Abandoned(storage, self._limits)
         self._sweeper = Sweeper(storage, self._limits)
+        self._crews: WeakSet[Crew] = WeakSet()
         self._closed = False
 
     def __repr__(self) -> str:
@@ -80,8 +90,13 @@ class JobService:
 
     def close(self) -> None:
         """Close the service and its storage; threads that wait in any of its verbs get ServiceClosed."""
-        self._closed = True
-        self._storage.close()
+        with ExitStack() as stack:
+            try:
+                for crew in list(self._crews):
+                    stack.enter_context(crew.at_rest())
+            finally:
+                self._closed = True
+                self._storage.close()
 
     # -- producing
 

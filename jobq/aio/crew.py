@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from concurrent.futures import Future
-from contextlib import suppress
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 
 from jobq.aio.granting import ending, reserving
+from jobq.aio.job import AsyncJob
 from jobq.aio.pool import Pool
 from jobq.aio.waiting import WaitingThread
 from jobq.aio.wishes import EndWish, JobsWish
@@ -25,17 +26,42 @@ class Crew:
         self.jobs: WaitingThread[JobsWish] = WaitingThread(partial(reserving, svc), svc.clock)
         self.ends: WaitingThread[EndWish] = WaitingThread(partial(ending, svc), svc.clock)
         self._svc = svc
-        self._errands: set[Future[None]] = set()
+        self._ahead: dict[int, deque[AsyncJob]] = {}
+        svc._crews.add(self)
 
     def give_back(self, jobs: Iterable[Job]) -> None:
-        """Release jobs that nobody wants any more, without waiting for it."""
+        """Release jobs that nobody wants any more, without waiting for it; a forked child leaves its parent's alone."""
         unwanted = list(jobs)
-        if unwanted:
+        if unwanted and self.pid == os.getpid():
             with suppress(RuntimeError):  # the program is about to end: the leases will, too
-                errand = self.pool.submit(self._svc._abandon, unwanted)
-                self._errands.add(errand)
-                errand.add_done_callback(self._errands.discard)
+                self.pool.errand(self._svc._abandon, unwanted)
 
-    def errands(self) -> list[Future[None]]:
-        """What is being given back."""
-        return list(self._errands)
+    @contextmanager
+    def ahead(self) -> Iterator[deque[AsyncJob]]:
+        """For jobs that are reserved ahead of a loop: those left when this is left, or closed, are given back."""
+        ahead: deque[AsyncJob] = deque()
+        self._ahead[id(ahead)] = ahead
+        try:
+            yield ahead
+        finally:
+            del self._ahead[id(ahead)]
+            self._give_up(ahead)
+
+    def leave_ahead(self) -> None:
+        """Give back what loops have reserved ahead."""
+        for ahead in list(self._ahead.values()):
+            self._give_up(ahead)
+
+    @contextmanager
+    def at_rest(self) -> Iterator[None]:
+        """See Crew of JobService. A forked child does not wait for the threads of its parent."""
+        if self.pid != os.getpid():
+            yield
+            return
+        with self.jobs.at_rest():
+            self.pool.wait_for_errands()
+            yield
+
+    def _give_up(self, ahead: deque[AsyncJob]) -> None:
+        self.give_back(job.sync for job in ahead)
+        ahead.clear()

@@ -49,10 +49,8 @@ class Reserving:
 
 def _deal(jobs: list[Job], wishes: list[JobsWish]) -> None:
     for wish in wishes:
-        if jobs and wish.is_open():
-            share = jobs[: wish.n]
+        if jobs and wish.grant(jobs[: wish.n]):
             del jobs[: wish.n]
-            wish.grant(share)
 
 
 @contextmanager

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Generator, Mapping
-from concurrent.futures import Future
 from functools import partial
 from types import TracebackType
 from typing import Any
@@ -52,15 +50,4 @@ class Opening:
             await self._opened.close()
 
     async def _open(self) -> AsyncJobService:
-        future = Pool().submit(self._work)
-        try:
-            return AsyncJobService(await asyncio.wrap_future(future))
-        except asyncio.CancelledError:
-            if not future.cancel():
-                future.add_done_callback(_close)
-            raise
-
-
-def _close(future: Future[JobService]) -> None:
-    if future.exception() is None:
-        future.result().close()
+        return AsyncJobService(await Pool().take(self._work, JobService.close))

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
-from concurrent.futures import Future
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager, suppress
 from functools import partial, wraps
 from types import TracebackType
@@ -16,6 +15,7 @@ from jobq.aio.crew import Crew
 from jobq.aio.handles import plain, plain_pairs
 from jobq.aio.job import AsyncJob
 from jobq.aio.listening import AsyncListener
+from jobq.aio.pool import Pool
 from jobq.aio.wishes import EndWish, JobsWish
 from jobq.errors import LeaseLost, ServiceClosed
 from jobq.job import Job
@@ -29,6 +29,9 @@ from jobq.service import JobService
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+TURNS = 3
+"""Turns of the loop before a service is closed, in which calls that were cancelled just now see what they leave."""
 
 
 def _awaited(
@@ -111,8 +114,12 @@ class AsyncJobService:
     async def close(self) -> None:
         """Close the service and its storage; coroutines and threads that wait in any of its verbs get ServiceClosed."""
         crew = self._crew()
-        await asyncio.shield(asyncio.gather(*map(asyncio.wrap_future, crew.errands()), return_exceptions=True))
-        await crew.pool.finish(self._svc.close)
+        try:
+            for _ in range(TURNS):
+                await asyncio.sleep(0)
+        finally:
+            crew.leave_ahead()
+            await Pool().finish(self._svc.close)
 
     # -- producing
 
@@ -143,7 +150,7 @@ class AsyncJobService:
         n: int = 1,
         timeout: Seconds | None = None,
         lease: Seconds | None = None,
-    ) -> AsyncIterator[AsyncJob]:
+    ) -> AsyncGenerator[AsyncJob, None]:
         """Yield reserved jobs one by one, `async for job in asvc.jobs(topics)`. See JobService."""
         names = inputs.topics(topics)
         self._svc.jobs(names, n=n, timeout=timeout, lease=lease)  # refuses what is wrong at once
@@ -199,13 +206,14 @@ class AsyncJobService:
 
     async def wait_for(self, id: int, timeout: Seconds | None) -> JobInfo:
         """See JobService."""
-        patience = inputs.timeout(timeout)
+        end = self._end(inputs.timeout(timeout))
         info = await self.get(id)
-        if info.finished_at is None and patience != 0:
-            wish = EndWish(info.topic, id, self._end(patience))
+        while info.finished_at is None and (end is None or self.clock.steady() < end):
+            wish = EndWish(info.topic, id, end)
             self._crew().ends.add(wish)
             await wish.granted()
-        return await self._crew().pool.run(self._svc.wait_for, id, 0)
+            info = await self.get(id)  # which is not finished if it was reset before this look
+        return info if info.finished_at is not None else await self._crew().pool.run(self._svc.wait_for, id, 0)
 
     lookup = _awaited(JobService.lookup)
     find = _awaited(JobService.find)
@@ -243,24 +251,7 @@ class AsyncJobService:
 
     async def _taken(self, verb: Callable[[], T], jobs_of: Callable[[T], list[Job]]) -> T:
         """What a verb that reserves returns; if this is cancelled, the jobs are given back."""
-        crew, loop = self._crew(), asyncio.get_running_loop()
-
-        def give_back(future: Future[T]) -> None:
-            if not future.cancelled() and future.exception() is None:
-                crew.give_back(jobs_of(future.result()))
-
-        def give_back_if_closed(future: Future[T]) -> None:
-            if loop.is_closed():
-                give_back(future)
-
-        future = crew.pool.submit(verb)
-        future.add_done_callback(give_back_if_closed)
-        try:
-            return await asyncio.wrap_future(future)
-        except asyncio.CancelledError:
-            if not future.cancel():
-                future.add_done_callback(give_back)
-            raise
+        return await self._crew().pool.take(verb, lambda taken: self._svc._abandon(jobs_of(taken)))
 
     async def _wait(self, jobs: list[Job], wanted: Wanted) -> list[Job]:
         """Wait for a first job, if there is none, and then for more."""
@@ -293,15 +284,14 @@ class AsyncJobService:
         crew.jobs.add(wish)
         return await wish.granted()
 
-    async def _yield_jobs(self, reserve: Callable[[], Coroutine[Any, Any, list[AsyncJob]]]) -> AsyncIterator[AsyncJob]:
-        waiting: list[AsyncJob] = []
-        try:
-            while waiting := await reserve():
-                waiting.reverse()
-                while waiting:
-                    yield waiting.pop()
-        finally:
-            self._crew().give_back(job.sync for job in waiting)
+    async def _yield_jobs(
+        self, reserve: Callable[[], Coroutine[Any, Any, list[AsyncJob]]]
+    ) -> AsyncGenerator[AsyncJob, None]:
+        with self._crew().ahead() as ahead:
+            while jobs := await reserve():
+                ahead.extend(jobs)
+                while ahead:
+                    yield ahead.popleft()
 
 
 def _wanted(topics: tuple[str, ...], n: int, lease: Seconds | None, timeout: Seconds | None, linger: Seconds) -> Wanted:

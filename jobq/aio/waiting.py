@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
+import os
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Generic, Protocol, TypeVar
 
 from jobq.aio.wishes import Wish
@@ -17,6 +19,8 @@ W_contra = TypeVar("W_contra", bound=Wish[Any], contravariant=True)
 IDLE = 10.0
 """Seconds for which the thread is kept when nobody wishes anything."""
 LONGEST_WAIT = 3600.0
+PATIENCE = 5.0
+"""Seconds that the end of the service, or of the program, waits for what is being granted."""
 
 
 class Granter(Protocol[W_contra]):
@@ -44,6 +48,8 @@ class WaitingThread(Generic[W]):
     def __init__(self, listen: Callable[[Sequence[str]], AbstractContextManager[Granter[W]]], clock: Clock) -> None:
         self._listen = listen
         self._clock = clock
+        self._granting = threading.Lock()
+        self._pid = os.getpid()
         self._wishes: list[W] = []
         self._lock = threading.Condition()
         self._granter: Granter[W] | None = None
@@ -53,14 +59,25 @@ class WaitingThread(Generic[W]):
         """Take a wish."""
         with self._lock:
             if not self._is_running:
-                # A daemon: it has nothing to finish, and must not keep a program from ending.
+                # A daemon: it must not keep a program from ending, but while it grants.
                 threading.Thread(target=self._serve, name="jobq-waiting", daemon=True).start()
+                atexit.register(self._rest)
                 self._is_running = True
             self._wishes.append(wish)
             self._lock.notify()
             granter = self._granter
         if granter is not None:
             granter.wake()
+
+    @contextmanager
+    def at_rest(self) -> Iterator[None]:
+        """Wait for what is being granted, and have nothing more granted for as long as this lasts."""
+        is_held = self._granting.acquire(timeout=PATIENCE)
+        try:
+            yield
+        finally:
+            if is_held:
+                self._granting.release()
 
     def _serve(self) -> None:
         while self._await_wishes():
@@ -76,7 +93,14 @@ class WaitingThread(Generic[W]):
             if not self._wishes:
                 self._lock.wait(IDLE)
             self._is_running = bool(self._wishes)
+            if not self._is_running:
+                atexit.unregister(self._rest)
             return self._is_running
+
+    def _rest(self) -> None:
+        """As the program ends: wait for what is being granted, and have nothing more granted."""
+        if self._pid == os.getpid():
+            self._granting.acquire(timeout=PATIENCE)
 
     def _serve_topics(self, topics: tuple[str, ...]) -> None:
         """Grant wishes until other topics are wished; others are woken then for what is left in these."""
@@ -84,7 +108,8 @@ class WaitingThread(Generic[W]):
             self._granter = granter
             try:
                 while True:
-                    granter.grant(self._open())
+                    with self._granting:
+                        granter.grant(self._open())
                     left = self._expire()
                     if self._topics() != topics:
                         return

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
+from copy import copy
 from typing import Generic, TypeVar
 
+from jobq.aio.handover import Handover
 from jobq.job import Job
 from jobq.model.times import Seconds
 
@@ -16,30 +19,28 @@ class Wish(Generic[T]):
     """One coroutine's wish. It is granted, or refused, once, by another thread.
 
     topics: where to wait for it. end: until when, in nanoseconds of the steady clock; None for ever.
-    otherwise: what is granted at the end. unwanted: called with what was granted to a coroutine that was cancelled by
-    then, in the thread of its loop, or in the granting one if the loop is closed.
+    otherwise: what is granted at the end. unwanted: called with what was granted to a coroutine that is cancelled
+    before it has it, in the thread of its loop.
     """
 
     def __init__(self, topics: tuple[str, ...], end: int | None, otherwise: T, unwanted: Callable[[T], object]) -> None:
         self.topics = topics
         self.end = end
         self.otherwise = otherwise
-        self._unwanted = unwanted
+        self._handover = Handover(unwanted)
         self._loop = asyncio.get_running_loop()
-        self._future: asyncio.Future[T] = self._loop.create_future()
-        self._is_answered = False
+        self._answer: asyncio.Future[None] = self._loop.create_future()
 
     def is_open(self) -> bool:
         """Whether it is still wished, and neither granted nor refused; any thread may ask."""
-        return not self._is_answered and not self._future.done()
+        return self._handover.is_open()
 
-    def grant(self, value: T) -> None:
-        """Fulfil it."""
-        self._is_answered = True
-        try:
-            self._loop.call_soon_threadsafe(self._deliver, value)
-        except RuntimeError:  # the loop is closed
-            self._unwanted(value)
+    def grant(self, value: T) -> bool:
+        """Fulfil it, or say that nobody wishes it any more."""
+        if not self._handover.give(value):
+            return False
+        self._tell(None)
+        return True
 
     def expire(self) -> None:
         """Its time is over."""
@@ -47,30 +48,39 @@ class Wish(Generic[T]):
 
     def refuse(self, error: Exception) -> None:
         """Have the coroutine raise an error."""
-        self._is_answered = True
-        try:
-            self._loop.call_soon_threadsafe(self._fail, error)
-        except RuntimeError:  # the loop is closed, and nobody waits any more
-            return
+        self._handover.close()
+        self._tell(_own(error))
 
     async def granted(self) -> T:
         """Wait for it."""
         try:
-            return await self._future
-        except asyncio.CancelledError:
-            if self._future.done() and not self._future.cancelled() and self._future.exception() is None:
-                self._unwanted(self._future.result())  # it came in the same turn of the loop
-            raise
+            await self._answer
+            return self._handover.take()
+        finally:
+            self._handover.close()
 
-    def _deliver(self, value: T) -> None:
-        if self._future.done():
-            self._unwanted(value)
+    def _tell(self, error: Exception | None) -> None:
+        try:
+            self._loop.call_soon_threadsafe(self._hear, error)
+        except RuntimeError:  # the loop was closed just now
+            self._handover.close()
+
+    def _hear(self, error: Exception | None) -> None:
+        if self._answer.done():
+            return
+        if error is None:
+            self._answer.set_result(None)
         else:
-            self._future.set_result(value)
+            self._answer.set_exception(error)
 
-    def _fail(self, error: Exception) -> None:
-        if not self._future.done():
-            self._future.set_exception(error)
+
+def _own(error: Exception) -> Exception:
+    """An error for one coroutine alone, if it can be copied: a traceback grows as it is raised."""
+    with suppress(Exception):
+        own = copy(error).with_traceback(error.__traceback__)
+        own.__cause__ = error.__cause__
+        return own
+    return error
 
 
 class JobsWish(Wish[list[Job]]):
