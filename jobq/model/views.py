@@ -149,7 +149,7 @@ def job_info(record: Record, place: Place, now: Now) -> JobInfo:
         created_at=moment(record.created_at),
         run_at=moment(record.run_at),
         reserved_at=moment_or_none(record.reserved_at),
-        deadline=wall_deadline(record, now) if record.status is Status.RESERVED else None,
+        deadline=moment(wall_deadline(record, now)) if record.status is Status.RESERVED else None,
         finished_at=moment_or_none(record.finished_at),
         attempt=record.attempt,
         retry_count=record.retry_count,
@@ -169,11 +169,11 @@ def job_log(log: Log) -> JobLog:
     return JobLog(tuple([LogLine(moment(entry.at), entry.message) for entry in log.entries]), log.dropped)
 
 
-def wall_deadline(record: Record, now: Now) -> datetime:
-    """When a reservation ends by the wall clock; of an older generation: now, as it is over."""
+def wall_deadline(record: Record, now: Now) -> int:
+    """When a reservation ends, in nanoseconds of the wall clock; of an older generation: now, as it is over."""
     if record.generation != now.generation:
-        return moment(now.wall)
-    return moment(now.wall + record.deadline - now.steady)
+        return now.wall
+    return now.wall + record.deadline - now.steady
 
 
 def topic_stats(topic: str, state: TopicState, oldest_run_at: int | None, now: Now) -> TopicStats:

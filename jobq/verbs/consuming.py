@@ -34,12 +34,13 @@ def reserve(draft: Draft, topics: Sequence[str], n: int, lease: int | None) -> H
     taken: list[Record] = []
     turned = 0
     for topic in topics:
-        if len(taken) == n:
-            break
-        if draft.state(topic).paused:
-            continue
-        turned += turn_due(draft, topic, max(n, 100))
-        taken += _take(draft, topic, n - len(taken), lease)
+        state = draft.state(topic)
+        if not state.paused:
+            if state.now[Ordering.RESERVED] or state.now[Ordering.DELAYED]:
+                turned += turn_due(draft, topic, max(n, 100))
+            taken += _take(draft, topic, n - len(taken), lease)
+            if len(taken) == n:
+                break
     if not taken:
         again = turned + draft.orphans() > 0
         return Haul([], draft.now, None if again else due_in(draft.uow, topics), again)
@@ -65,19 +66,21 @@ def due_in(uow: UnitOfWork, topics: Sequence[str]) -> int | None:
 def retire(draft: Draft, topics: Sequence[str], n: int, limits: Limits) -> None:
     """Delete up to 2n + 8 finished jobs of each topic whose retention is over, and Done ones beyond `limits.done`."""
     for topic in topics:
-        state = draft.state(topic)
+        now = draft.state(topic).now
         bound = 2 * n + 8
         for ordering in FINISHED_ORDERINGS:
-            if bound > 0 and state.now[ordering]:
+            if now[ordering] and bound > 0:
                 places = over(draft, topic, ordering, bound)
                 if ordering is Ordering.DONE and (excess := _excess(draft, topic, limits)) > len(places):
                     places = draft.uow.topics.page(topic, ordering, None, min(bound, excess))
-                draft.discard(places)
-                bound -= len(places)
+                if places:
+                    draft.discard(places)
+                    bound -= len(places)
 
 
 def _excess(draft: Draft, topic: str, limits: Limits) -> int:
-    return draft.state(topic).now[Ordering.DONE] + len(draft.drafted(topic, Status.DONE)) - limits.done
+    drafted = 0 if draft.is_empty() else len(draft.drafted(topic, Status.DONE))
+    return draft.state(topic).now[Ordering.DONE] + drafted - limits.done
 
 
 def first_overdue(uow: UnitOfWork, topics: Sequence[str]) -> str | None:
@@ -104,11 +107,13 @@ def turn_due(draft: Draft, topic: str, bound: int) -> int:
     """Make up to `bound` jobs Ready whose lease is over (half of them at most) or whose time has come."""
     state = draft.state(topic)
     expired = over(draft, topic, Ordering.RESERVED, bound // 2) if state.now[Ordering.RESERVED] else []
-    for job in draft.at([place for place in expired if not draft.has_touched(place.id)]):
-        _expire(draft, job)
+    if expired:
+        for job in draft.at([place for place in expired if not draft.has_touched(place.id)]):
+            _expire(draft, job)
     due = over(draft, topic, Ordering.DELAYED, bound - len(expired)) if state.now[Ordering.DELAYED] else []
-    for job in draft.at([place for place in due if not draft.has_touched(place.id)]):
-        draft.change(job, lifecycle.due(job))
+    if due:
+        for job in draft.at([place for place in due if not draft.has_touched(place.id)]):
+            draft.change(job, lifecycle.due(job))
     return len(expired) + len(due)
 
 
@@ -122,13 +127,14 @@ def _expire(draft: Draft, job: Record) -> None:
 
 
 def _take(draft: Draft, topic: str, n: int, lease: int | None) -> list[Record]:
-    now = draft.now
+    now, reserve, change = draft.now, lifecycle.reserve, draft.change
     taken = []
     waited = 0
     for job in _ready(draft, topic, n):
-        held = lifecycle.reserve(job, now, lease)
-        draft.change(job, held)
-        waited += max(0, now.wall - job.run_at)
+        held = reserve(job, now, lease)
+        change(job, held)
+        if now.wall > job.run_at:
+            waited += now.wall - job.run_at
         taken.append(held)
     if taken:
         tally = draft.tally(topic)
@@ -140,6 +146,8 @@ def _take(draft: Draft, topic: str, n: int, lease: int | None) -> list[Record]:
 
 def _ready(draft: Draft, topic: str, n: int) -> list[Record]:
     """The n first Ready jobs, with those that this draft itself made Ready in their places."""
+    if draft.is_empty():
+        return draft.at(draft.uow.topics.head(topic, n)) if draft.state(topic).now[Ordering.READY] else []
     drafted = draft.drafted(topic, Status.READY)
     left = draft.left_ready(topic)
     if not draft.state(topic).now[Ordering.READY] and not drafted:

@@ -19,8 +19,9 @@ def enqueue(draft: Draft, requests: Sequence[Request], limits: Limits) -> list[i
 
     Raises DuplicateJob for a held unique key that the request does not keep or may not replace, and TopicFull.
     """
-    if any(request.unique_key for request in requests):
-        return _enqueue_with_keys(draft, requests, limits)
+    for request in requests:
+        if request.unique_key:
+            return _enqueue_with_keys(draft, requests, limits)
     return _enqueue_new(draft, requests, limits)
 
 

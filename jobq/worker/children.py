@@ -160,7 +160,7 @@ class Child:
     def _converse(self, run: Run) -> Ending | None:
         job = run.job
         try:
-            self._process.begin(Task(run.handler.name, job._record, job.payload, job.deadline, job._lease))
+            self._process.begin(Task(run.handler.name, job._record, job.payload, job._deadline, job._lease))
         except (EOFError, OSError):
             self._is_broken = True
             return Ending(run, None) if run.stopped_at else None
@@ -177,7 +177,7 @@ def _reply(job: Job, question: Question) -> Reply:
     try:
         if question.outcome is not None:
             return Reply(_settle(job, question.outcome))
-        return Reply(getattr(job, question.verb)(*question.arguments), job.deadline)
+        return Reply(getattr(job, question.verb)(*question.arguments), job._deadline)
     except Exception as problem:
         details = {name: value for name, value in vars(problem).items() if name != "jobs"}
         is_ours = isinstance(problem, JobqError)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Mapping
-from datetime import datetime
 from multiprocessing import connection
 from typing import Any, NamedTuple
 
@@ -16,12 +15,12 @@ BEGUN = b""
 
 
 class Task(NamedTuple):
-    """A job, and the name of its handler."""
+    """A job, and the name of its handler. deadline: nanoseconds since 1970; lease: nanoseconds."""
 
     handler: str | None
     record: Record
     payload: bytes
-    deadline: datetime
+    deadline: int
     lease: int
 
 
@@ -36,11 +35,11 @@ class Question(NamedTuple):
 class Reply(NamedTuple):
     """What the parent says to a question.
 
-    A value and the job's deadline; or the name of an error, its message, and its other attributes.
+    A value and the job's deadline in nanoseconds since 1970; or the name of an error, its message, and its other attributes.
     """
 
     value: Any = None
-    deadline: datetime | None = None
+    deadline: int = 0
     error: str = ""
     message: str = ""
     details: Mapping[str, Any] = {}

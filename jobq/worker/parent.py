@@ -60,7 +60,7 @@ class Parent:
     def extend(self, jobs: Job, seconds: Seconds | None = None) -> None:
         """See Holder."""
         reply = self._ask(jobs, Question("extend", (seconds,)))
-        jobs.deadline = reply.deadline or jobs.deadline
+        jobs._deadline = reply.deadline or jobs._deadline
 
     def exchange(self, outcomes: Iterable[tuple[Job, Outcome]]) -> Exchange[Job]:
         """See Holder: of one job."""
