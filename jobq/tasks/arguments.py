@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Union, get_args, get_origin
 
 from jobq.job import Job
+from jobq.model.options import OptionOverrides
 from jobq.outcomes import Outcome, Reject
 from jobq.tasks.codec import Codec
 
@@ -21,6 +22,10 @@ _TEXTS: dict[str, JobKind] = {
     for kind in ("Job", "AsyncJob")
     for suffix in ("", " | None")
 }
+
+_OPTIONS = {"delay", "run_at", "priority", "unique_key", "on_duplicate", "topic", "options"}
+_OPTIONS |= OptionOverrides.__annotations__.keys()
+"""What Task.options takes, and beginners give to `enqueue`."""
 
 
 class BadArguments(Reject):
@@ -35,9 +40,11 @@ class Arguments:
         self._codec = codec
         signature = _signature(function)
         self.job_kind: JobKind = job_kind(function, signature)
+        parameters = list(signature.parameters.values())
+        others = parameters[1:] if self.job_kind else parameters
+        _check_others(name, function, others)
         # Without annotations it is short enough for messages.
-        parameters = [one.replace(annotation=one.empty) for one in signature.parameters.values()]
-        self._signature = inspect.Signature(parameters[1:] if self.job_kind else parameters)
+        self._signature = inspect.Signature([one.replace(annotation=one.empty) for one in others])
         is_named = bool(self.job_kind) and parameters[0].kind is not inspect.Parameter.POSITIONAL_ONLY
         self._job_name = parameters[0].name if is_named else None
 
@@ -55,13 +62,36 @@ class Arguments:
 
     def encoded(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bytes:
         """A call as the payload of a job. Raises TypeError, and what the codec raises."""
-        self.check(args, kwargs)
+        try:
+            self.check(args, kwargs)
+        except TypeError as problem:
+            raise TypeError(f"{problem}{self._hint(kwargs)}") from None
         try:
             return self._codec.dumps(args, kwargs)
         except (TypeError, ValueError) as problem:
             if type(problem) in (TypeError, ValueError):
-                raise type(problem)(f"{self._name}: {problem}") from None
+                raise type(problem)(f"{self._name}{self._culprit(args, kwargs)}: {problem}") from None
             raise
+
+    def _hint(self, kwargs: Mapping[str, Any]) -> str:
+        """What was probably meant by arguments that the function does not take."""
+        parameters = self._signature.parameters
+        options = [name for name in kwargs if name in _OPTIONS and name not in parameters]
+        if options:
+            given = ", ".join(f"{name}=…" for name in options)
+            return f"; how it is enqueued is said by .options({given}).enqueue(…)"
+        if not self.job_kind and next(iter(parameters), None) == "job":
+            return "; if 'job' is to be the Job itself, annotate it: job: jobq.Job"
+        return ""
+
+    def _culprit(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+        """Which argument it is that the codec cannot write."""
+        for name, value in self._signature.bind(*args, **kwargs).arguments.items():
+            try:
+                self._codec.dumps((value,), {})
+            except Exception:
+                return f", argument {name!r}"
+        return ""
 
     def decoded(self, payload: bytes) -> tuple[Sequence[Any], Mapping[str, Any]]:
         """The call that a payload stands for. Raises BadArguments."""
@@ -85,7 +115,20 @@ def job_kind(function: Callable[..., Any], signature: inspect.Signature) -> JobK
     first = next(iter(signature.parameters.values()), None)
     if first is None or first.kind not in (first.POSITIONAL_ONLY, first.POSITIONAL_OR_KEYWORD):
         return ""
-    annotation = _resolved(first.annotation, getattr(inspect.unwrap(function), "__globals__", {}))
+    return _kind_by(first, function)
+
+
+def _check_others(name: str, function: Callable[..., Any], others: Sequence[inspect.Parameter]) -> None:
+    for parameter in others:
+        if parameter.default is parameter.empty and (kind := _kind_by(parameter, function)):
+            raise TypeError(
+                f"{name}: {parameter.name!r} is annotated as {kind}, but only the first positional one can be given "
+                "the job"
+            )
+
+
+def _kind_by(parameter: inspect.Parameter, function: Callable[..., Any]) -> JobKind:
+    annotation = _resolved(parameter.annotation, getattr(inspect.unwrap(function), "__globals__", {}))
     if isinstance(annotation, str):
         return _TEXTS.get(annotation, "")
     for one in _alternatives(annotation):
@@ -108,6 +151,13 @@ def _resolved(annotation: Any, names: dict[str, Any]) -> Any:
 
 
 def _signature(function: Callable[..., Any]) -> inspect.Signature:
+    try:
+        return _inspected(function)
+    except ValueError as problem:  # of some that are written in C
+        raise TypeError(f"a task must be a function that says what it takes: {problem}") from None
+
+
+def _inspected(function: Callable[..., Any]) -> inspect.Signature:
     if sys.version_info >= (3, 14):  # annotations are evaluated as they are asked for, and some may not be
         from annotationlib import Format
 

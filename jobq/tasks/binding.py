@@ -74,8 +74,16 @@ class Binding:
     def get(self, what: str) -> Queue:
         """The queue. Raises ConfigError if there is none yet; `what` is what was to be enqueued."""
         if self.queue is None:
-            raise ConfigError(
-                f"{what} is not bound to a queue: call tasks.bind(svc) first, once the program has opened one, "
-                "or give its tasks to a Worker"
-            )
+            raise ConfigError(f"{what} is not bound to a queue: {_remedy()}")
         return self.queue
+
+
+def _remedy() -> str:
+    import multiprocessing  # which few programs need
+
+    if multiprocessing.parent_process() is not None:
+        return (
+            "in a child process its module has to call tasks.bind(svc) as it is imported; "
+            "or raise jobq.Done(then=[task.new_job(…)]), which needs no queue there"
+        )
+    return "call tasks.bind(svc) first, once the program has opened one, or give its tasks to a Worker"

@@ -13,6 +13,7 @@ from jobq.service import JobService
 from jobq.tasks.schedule import Schedule
 from jobq.tasks.schedules import stored
 from jobq.tasks.state import TOPIC, changed, decoded, first, turn
+from jobq.tasks.ticks import MOST
 
 log = logging.getLogger("jobq.worker")
 
@@ -28,6 +29,7 @@ class Clerk:
         self._schedules = schedules
         self._told: set[str] = set()
         self._outdated: set[str] = set()
+        self._tries: dict[str, tuple[int, int]] = {}
         self.topics: tuple[str, ...] = (TOPIC,) if schedules else ()
 
     def begin(self) -> None:
@@ -50,13 +52,23 @@ class Clerk:
         schedule = self._schedules.get(job.name)
         if schedule is None:
             self._tell_unknown(job.name, job)
-            return Release(min(max(1, (now - state.next) / SECOND), 60))  # another program may know it
+            return Release(min(max(0.1, (now - state.next) / SECOND), 60))  # another program may know it
         if state.settings == schedule.settings:
             self._outdated.discard(job.name)
         elif job.name in self._outdated:
             state = changed(state, schedule.settings, now)
-        ticks, state = turn(state, now)
+        ticks, state = turn(state, now, self._most(job.name, state.seen))
         return Release(then=[*map(schedule.job_of, ticks), state.job(job.name, "replace")])
+
+    def _most(self, name: str, seen: int) -> int:
+        """How many ticks to see to at once.
+
+        Fewer each time that nothing came of it, as with a topic that has no room for so many; then more again.
+        """
+        before, most = self._tries.get(name, (-1, MOST))
+        most = max(1, most // 2) if seen == before else min(2 * most, MOST)
+        self._tries[name] = (seen, most)
+        return most
 
     def _install(self, name: str, schedule: Schedule) -> None:
         now = self._svc.clock.wall()
@@ -74,7 +86,10 @@ class Clerk:
         except ValueError as problem:
             log.warning("schedule %r begins anew, as it cannot be read: %s", name, problem)
             before, after = None, fresh
-        if after != before and not self._svc._swap(id, payload, after.job(name, "replace")):
+        is_put_off = after.next <= now  # as others gave it back that do not know it, or could not see to it
+        if after == before and not is_put_off:
+            return
+        if not self._svc._swap(id, payload, after.job(name, "replace")) and after != before:
             self._outdated.add(name)  # somebody holds it: it is changed when it comes here
 
     def _tell_unknown(self, name: str, job: Job | None = None) -> None:

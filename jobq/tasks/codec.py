@@ -33,7 +33,12 @@ class JsonCodec:
             call["args"] = args
         if kwargs:
             call["kwargs"] = kwargs
-        return inputs.encoded_json(call, "each argument")
+        try:
+            data = inputs.encoded_json(call, "each argument")
+        except TypeError as problem:
+            raise TypeError(f"{problem}; send text or an id instead, or give jobq.Tasks a codec= for it") from None
+        _check_keys([*args, *kwargs.values()])
+        return data
 
     def loads(self, data: bytes) -> tuple[Sequence[Any], Mapping[str, Any]]:
         """See Codec: of a job without a payload there are none."""
@@ -43,3 +48,15 @@ class JsonCodec:
             if isinstance(args, list) and isinstance(kwargs, dict):
                 return args, kwargs
         raise ValueError('they are not {"args": […], "kwargs": {…}}')
+
+
+def _check_keys(values: list[Any]) -> None:
+    """Refuse keys of which JSON would make text without a word."""
+    for value in values:  # it grows
+        if isinstance(value, dict):
+            for key in value:
+                if not isinstance(key, str):
+                    raise TypeError(f"each argument must be a JSON value, whose dicts have str for keys, not {key!r}")
+            values += value.values()
+        elif isinstance(value, list | tuple):
+            values += value

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
@@ -11,7 +11,7 @@ from jobq.model.requests import NewJob
 from jobq.model.times import Seconds, duration, moment
 from jobq.tasks.state import Settings
 from jobq.tasks.task import Task
-from jobq.tasks.ticks import Missed, checked_spec, zone
+from jobq.tasks.ticks import Missed, Spec, zone
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Schedule:
 
 def schedule_of(
     task: Task[..., Any],
-    spec: str | Seconds,
+    spec: Spec,
     *,
     timezone: str,
     name: str | None,
@@ -49,14 +49,13 @@ def schedule_of(
     overlap: bool,
     tick_as: str | None,
 ) -> Schedule:
-    """A schedule, checked. Raises TypeError, ValueError, and ConfigError where the package for cron text is missing."""
+    """A schedule, checked, of a spec that is checked already. Raises TypeError and ValueError."""
     if missed not in get_args(Missed):
         raise ValueError(f"missed must be one of {', '.join(map(repr, get_args(Missed)))}, not {missed!r}")
-    if isinstance(args, str | bytes):
-        raise TypeError(f"args must be a sequence of arguments, such as ({args!r},)")
+    _check_arguments(args, kwargs, tick_as)
     if name == "":
         raise ValueError("the name of a schedule must not be empty: it is 1 to 255 bytes in UTF-8, or left out")
-    settings = Settings(task.name, checked_spec(spec, timezone), timezone, missed, duration(grace, "grace"))
+    settings = Settings(task.name, spec, timezone, missed, duration(grace, "grace"))
     schedule = Schedule(
         inputs.text(task.name if name is None else name, "name", most=inputs.NAME_BYTES),
         task,
@@ -68,3 +67,16 @@ def schedule_of(
     )
     schedule.job_of(0)  # refused now, and not at the first tick
     return schedule
+
+
+def _check_arguments(args: Sequence[Any], kwargs: Mapping[str, Any] | None, tick_as: str | None) -> None:
+    if isinstance(args, str | bytes) or not isinstance(args, Iterable):
+        raise TypeError(f"args must be a sequence of arguments, such as ({args!r},)")
+    if kwargs is not None and not (isinstance(kwargs, Mapping) and all(isinstance(name, str) for name in kwargs)):
+        raise TypeError(f"kwargs must be a dict of arguments by their names, not {kwargs!r}")
+    if tick_as is None:
+        return
+    if not isinstance(tick_as, str):
+        raise TypeError(f"tick_as must be the name of a parameter, not {tick_as!r}")
+    if kwargs is not None and tick_as in kwargs:
+        raise ValueError(f"{tick_as!r} is given the tick, by tick_as: leave it out of kwargs")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, NamedTuple
+from dataclasses import asdict, dataclass, replace
+from types import NoneType
+from typing import Any, NamedTuple, get_args
 
 from jobq.model.options import JobOptions
 from jobq.model.requests import NewJob, OnDuplicate
 from jobq.model.times import SECOND, moment
-from jobq.tasks.ticks import Missed, Spec, due, rule_of
+from jobq.tasks.ticks import MOST, Missed, Spec, due, rule_of
 
 TOPIC = "jobq.schedules"
 OPTIONS = JobOptions(max_retries=None, min_backoff=1, max_backoff=60, keep_done=0, keep_canceled=0)
@@ -26,6 +27,19 @@ class Settings(NamedTuple):
     timezone: str
     missed: Missed
     grace: int
+
+
+_KINDS: Mapping[str, type | tuple[type, ...]] = {
+    "task": str,
+    "spec": (str, int, float),
+    "timezone": str,
+    "missed": str,
+    "grace": int,
+    "seen": int,
+    "next": int,
+    "last": (int, NoneType),
+    "paused": bool,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +93,11 @@ def decoded(payload: bytes) -> State:
     """The state in a payload. Raises ValueError if there is none."""
     try:
         found: Mapping[str, Any] = json.loads(payload)
-        return State(**{field.name: found[field.name] for field in fields(State)})
-    except (ValueError, TypeError, LookupError) as problem:
+        state = State(**{name: found[name] for name in _KINDS})
+        _check(state)
+    except (ValueError, TypeError, LookupError, OverflowError) as problem:
         raise ValueError(f"this job is no schedule: {type(problem).__name__}: {problem}") from None
+    return state
 
 
 def first(settings: Settings, now: int) -> State:
@@ -104,13 +120,13 @@ def resumed(state: State, now: int) -> State:
     return _awaiting(replace(state, paused=False, seen=max(_seen(state, now), now))) if state.paused else state
 
 
-def turn(state: State, now: int) -> Turn:
-    """See to the ticks that are due; if they are too many for once, the next one is due already."""
+def turn(state: State, now: int, most: int = MOST) -> Turn:
+    """See to the ticks that are due; if they are more than `most`, the next one is due already."""
     rule = rule_of(state.spec, state.timezone)
     seen = _seen(state, now)
     if state.paused:
         return Turn([], _awaiting(replace(state, seen=max(seen, now))))
-    ticks, seen = due(rule, seen, now, state.missed, state.grace)
+    ticks, seen = due(rule, seen, now, state.missed, state.grace, most)
     return Turn(ticks, _awaiting(replace(state, seen=seen, last=ticks[-1] if ticks else state.last)))
 
 
@@ -120,3 +136,13 @@ def _awaiting(state: State) -> State:
 
 def _seen(state: State, now: int) -> int:
     return now if state.seen > now + CORRECTION else state.seen
+
+
+def _check(state: State) -> None:
+    for name, kind in _KINDS.items():
+        if not isinstance(value := getattr(state, name), kind):
+            raise TypeError(f"{name!r} is {value!r}")
+    if state.missed not in get_args(Missed):
+        raise ValueError(f"'missed' is {state.missed!r}")
+    for at in (state.seen, state.next, state.last or 0):
+        moment(at)

@@ -175,8 +175,11 @@ def _handler(function: Callable[..., Any], arguments: Arguments) -> Callable[[An
 
 def _check(function: Callable[..., Any]) -> None:
     if isinstance(function, Task):
-        raise TypeError(f"{function.name} is a task already")
-    if not callable(function) or inspect.isclass(function) or not hasattr(function, "__qualname__"):
+        raise TypeError(
+            f"{function.name} is a task already: @tasks.every(…) makes one by itself, or stands above @tasks.task(…)"
+        )
+    is_named = hasattr(function, "__qualname__") and hasattr(function, "__module__")
+    if not callable(function) or inspect.isclass(function) or not is_named:
         hint = f": a name is given as name={function!r}" if isinstance(function, str) else ""
         raise TypeError(f"a task must be a function, not {function!r}{hint}")
     inner = inspect.unwrap(function)

@@ -18,7 +18,7 @@ from jobq.tasks.codec import Codec, JsonCodec
 from jobq.tasks.schedule import Schedule, schedule_of
 from jobq.tasks.schedules import Schedules
 from jobq.tasks.task import Task
-from jobq.tasks.ticks import Missed
+from jobq.tasks.ticks import Missed, checked_spec
 
 if TYPE_CHECKING:
     from jobq.aio import AsyncJob, AsyncJobService
@@ -160,13 +160,14 @@ class Tasks:
         as text, in ISO 8601.
         Raises TypeError and ValueError for what is not allowed, ConfigError if the package for cron text is missing.
         """
+        checked = checked_spec(spec, timezone)
         settings: dict[str, Any] = {"timezone": timezone, "name": name, "missed": missed, "grace": grace, "args": args}
         settings |= {"kwargs": kwargs, "overlap": overlap, "tick_as": tick_as}
 
         def register(function: Any, /) -> Any:
             is_new = not isinstance(function, Task)
             task = Task(function, self._binding, self._codec, self._topic) if is_new else function
-            schedule = schedule_of(task, spec, **settings)
+            schedule = schedule_of(task, checked, **settings)
             if schedule.name in self._schedules:
                 raise ValueError(f"there is a schedule named {schedule.name!r} already: give one of them another name=")
             if is_new:

@@ -19,7 +19,7 @@ Spec = str | int | float
 """Cron text, or seconds."""
 
 MOST = 100
-"""Ticks that one commit sees to."""
+"""Ticks that one commit sees to at the most."""
 SHORTEST = SECOND // 100
 WEEK = timedelta(weeks=1)
 
@@ -112,7 +112,7 @@ class Cron:
 
 def rule_of(spec: Spec, timezone: str) -> Rule:
     """The rule of a spec that `checked_spec` returned. Raises ConfigError if the package for cron text is missing."""
-    return Cron(spec, timezone) if isinstance(spec, str) else Interval(duration(spec, "spec"))
+    return Cron(spec, timezone) if isinstance(spec, str) else Interval(_width(spec))
 
 
 def checked_spec(spec: str | Seconds, timezone: str) -> Spec:
@@ -124,12 +124,22 @@ def checked_spec(spec: str | Seconds, timezone: str) -> Spec:
     if isinstance(spec, str):
         next(Cron(spec, timezone).after(instant(datetime(2026, 1, 1, tzinfo=UTC), "spec")))
         return " ".join(spec.split())
-    nanos = duration(spec, "spec")
-    if nanos < SHORTEST:
-        raise ValueError(f"an interval must be at least {SHORTEST / SECOND:g} seconds, not {spec}")
+    _width(spec)
     if timezone != "UTC":
         raise ValueError("a timezone is for cron text: an interval ticks at its whole multiples since 1970, UTC")
     return spec.total_seconds() if isinstance(spec, timedelta) else spec
+
+
+def _width(spec: Seconds) -> int:
+    if isinstance(spec, bool) or not isinstance(spec, int | float | timedelta):
+        raise TypeError(
+            "spec must be cron text, such as '0 9 * * MON-FRI', or seconds (int, float) or a timedelta, "
+            f"not {type(spec).__name__}"
+        )
+    nanos = duration(spec, "an interval")
+    if nanos < SHORTEST:
+        raise ValueError(f"an interval must be at least {SHORTEST / SECOND:g} seconds, not {spec}")
+    return nanos
 
 
 def zone(timezone: str) -> tzinfo:
@@ -154,15 +164,18 @@ class Due(NamedTuple):
     seen: int
 
 
-def due(rule: Rule, seen: int, now: int, missed: Missed, grace: int) -> Due:
-    """Which ticks after `seen` are due. grace: nanoseconds that a tick may be late if missed ones are skipped."""
+def due(rule: Rule, seen: int, now: int, missed: Missed, grace: int, most: int = MOST) -> Due:
+    """Which ticks after `seen` are due, `most` of them.
+
+    grace: nanoseconds that a tick may be late if missed ones are skipped.
+    """
     if now <= seen:
         return Due([], seen)
     if missed == "last":
         return Due(_last(rule, seen, now), now)
     since = seen if missed == "all" else max(seen, now - grace - 1)
-    ticks = list(islice(_until(rule, since, now), MOST))
-    return Due(ticks, ticks[-1] if len(ticks) == MOST else now)
+    ticks = list(islice(_until(rule, since, now), most))
+    return Due(ticks, ticks[-1] if len(ticks) == most else now)
 
 
 def _last(rule: Rule, seen: int, now: int) -> list[int]:

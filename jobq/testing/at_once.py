@@ -25,6 +25,9 @@ from jobq.testing.queue import QueueForTests
 
 log = logging.getLogger("jobq")
 
+MOST = 10_000
+"""Jobs that may follow on one."""
+
 
 @contextmanager
 def eager(*tasks: Tasks) -> Iterator[QueueForTests]:
@@ -103,6 +106,8 @@ class AtOnce:
             if job is not None and task is not None:
                 yield job, task
                 ids += job._followers
+            if len(ids) > MOST:
+                raise AssertionError(f"{MOST} jobs follow on job {id}, and there are more: does one follow on itself?")
 
     def _task(self, name: str) -> Task[..., Any] | None:
         return next((task for tasks in self._tasks if (task := tasks.get(name)) is not None), None)

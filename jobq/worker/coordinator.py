@@ -61,7 +61,8 @@ class Coordinator:
         self._grace = grace
         self._burst = burst
         self._clock = svc.clock
-        self._exchanging = Exchanging(svc, lease / SECOND, moments)
+        self._exchanging = Exchanging(svc, lease / SECOND, moments, clerk.topics)
+        self._schedules = 0
         self._unsettled: list[Ending] = []
         self._is_dry = False
         self._is_emptiness_told = False
@@ -90,14 +91,14 @@ class Coordinator:
     def run_dry(self, most: int) -> int:
         """Run what there is to reserve, where handlers end as they are begun, and return how many jobs that were.
 
-        most: jobs after which it raises AssertionError.
+        Schedules are not counted. most: jobs, and schedules, after which it raises AssertionError.
         """
         n = 0
         while not self._is_over():
             n += self.step()
             if n > most:
                 raise AssertionError(f"{most} jobs were run, and there are more: is one of them given back each time?")
-        return n
+        return n - self._schedules
 
     def let_go(self) -> None:
         """Stop what runs and give back what is held, as far as that is possible."""
@@ -144,9 +145,11 @@ class Coordinator:
             self._pace.note_commit(self._clock.steady() - began)
         finally:
             self._unsettled = [ending for ending in self._unsettled if ending.run.is_held]
+        schedules = sum(job.topic in self._clerk.topics for job in jobs) if self._clerk.topics else 0
+        self._schedules += schedules
         if room:
             self._is_dry = len(jobs) < room
-            self._tell_emptiness(any(job.topic not in self._clerk.topics for job in jobs))
+            self._tell_emptiness(len(jobs) > schedules)
         if jobs:
             if not self._hand.held():
                 self._beat_at = self._clock.steady() + self._beat

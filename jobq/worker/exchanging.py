@@ -19,13 +19,14 @@ from jobq.worker.run import Ending
 class Exchanging:
     """The part of a worker that changes the queue. What it changed is told once it is committed.
 
-    lease: seconds for which jobs are reserved and renewed.
+    lease: seconds for which jobs are reserved and renewed. of_schedules: the topics whose jobs are schedules.
     """
 
-    def __init__(self, svc: JobService, lease: Seconds, moments: Moments) -> None:
+    def __init__(self, svc: JobService, lease: Seconds, moments: Moments, of_schedules: Sequence[str] = ()) -> None:
         self._svc = svc
         self._lease = lease
         self._moments = moments
+        self._moments_of = dict.fromkeys(of_schedules, moments.of_schedules())
 
     def exchange(self, endings: Sequence[Ending], topics: Sequence[str], n: int) -> list[Job]:
         """Settle what ended and reserve up to n jobs (0: none).
@@ -80,11 +81,12 @@ class Exchanging:
             if run.job in lost and run.job._settling:
                 continue  # by its handler, just now: the next turn knows
             run.is_held = False
+            moments = self._moments_of.get(run.job.topic, self._moments)
             if run.job in lost or run.job._outcome is None:
-                self._moments.lease_lost(run.job)
+                moments.lease_lost(run.job)
             else:
                 followers = _followers(run.job._outcome)
-                self._moments.ended(run.job, run.job._outcome, ids[:followers])
+                moments.ended(run.job, run.job._outcome, ids[:followers])
                 del ids[:followers]
 
 

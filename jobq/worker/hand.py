@@ -81,7 +81,6 @@ class Hand:
         runs: list[Run] = []
         for job in jobs:
             if job.topic in self._clerk.topics:
-                self._moments.started(job)
                 ended.append(Ending(Run(job, NOBODY, now), self._clerk.outcome(job)))
                 continue
             handler = self._handlers.get(job.name)

@@ -7,7 +7,7 @@ WARNING for what was lost, ERROR for what failed, CRITICAL for the end of a work
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from jobq.job import Job, log_fields, release_delay, retry_delay
@@ -15,7 +15,7 @@ from jobq.model.status import CancelReason
 from jobq.model.times import SECOND
 from jobq.outcomes import Cancel, Done, Outcome, Reject, Release, Retry
 from jobq.ports import Clock
-from jobq.worker.observer import Failure, Observer
+from jobq.worker.observer import Failure, Observer, ScheduleObserver
 
 if TYPE_CHECKING:
     from jobq.worker.worker import Worker
@@ -29,6 +29,10 @@ class Moments:
     def __init__(self, observer: Observer, clock: Clock) -> None:
         self._observer = observer
         self._clock = clock
+
+    def of_schedules(self) -> Moments:
+        """The same for the jobs that are schedules."""
+        return Moments(ScheduleObserver(self._observer), self._clock)
 
     # -- of the worker
 
@@ -55,6 +59,11 @@ class Moments:
         """See Observer."""
         log.debug("topic %r is empty", topic)
         self._tell(self._observer.topic_empty, topic)
+
+    def serves_no_task(self, worker: Worker, topics: Iterable[str]) -> None:
+        """No job of its tasks will come to it. topics: where they are enqueued."""
+        where = ", ".join(map(repr, sorted(topics)))
+        log.warning("%r: none of its tasks is enqueued to a topic that it serves, but to %s", worker, where)
 
     def stopping(self, grace: float, running: int) -> None:
         """The worker reserves no more."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from jobq.errors import JobqError
 from jobq.job import Job
 from jobq.model.status import CancelReason
 
@@ -29,7 +30,10 @@ class Observer:
         """The worker has come to its end, and runs nothing any more."""
 
     def worker_error(self, error: BaseException) -> None:
-        """Something went wrong that is no handler's fault: the storage failed, or a child process could not begin."""
+        """Something went wrong that is no handler's fault.
+
+        The storage failed, a child process could not begin, or a schedule could not be seen to.
+        """
 
     def topic_empty(self, topic: str) -> None:
         """There is nothing left to reserve in a topic; said again once there was a job in between."""
@@ -41,7 +45,10 @@ class Observer:
         """The job is Done, with this result."""
 
     def enqueued(self, job: Job, ids: list[int]) -> None:
-        """The job was done, or given back, and with it those were enqueued that its `then` names."""
+        """The job was done, or given back, and with it those were enqueued that its `then` names.
+
+        Or it is a schedule, of which nothing else is told, and they are the jobs of its ticks.
+        """
 
     def released(self, job: Job, delay: float) -> None:
         """The job was given back for `delay` seconds.
@@ -60,3 +67,23 @@ class Observer:
 
     def lease_lost(self, job: Job) -> None:
         """The job was canceled while it ran, or its lease ran out: its outcome will be dropped."""
+
+
+class ScheduleObserver(Observer):
+    """Tells an observer of schedules, which no handler runs: the jobs of their ticks, and what went wrong."""
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+
+    def enqueued(self, job: Job, ids: list[int]) -> None:
+        """See Observer."""
+        if of_ticks := [id for id in ids if id != job.id]:
+            self._observer.enqueued(job, of_ticks)
+
+    def retried(self, job: Job, error: Failure, delay: float) -> None:
+        """See Observer."""
+        self._observer.worker_error(error if isinstance(error, BaseException) else JobqError(error))
+
+    def dead(self, job: Job, error: Failure, reason: CancelReason) -> None:
+        """See Observer."""
+        self.retried(job, error, 0)

@@ -21,6 +21,11 @@ class NamedHandler(Protocol):
         ...
 
     @property
+    def topic(self) -> str:
+        """Where the jobs are enqueued, if nothing else is said."""
+        ...
+
+    @property
     def handler(self) -> Callable[[Any], Any]:
         """What is called with the job."""
         ...

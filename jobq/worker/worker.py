@@ -209,7 +209,11 @@ class Worker:
         with self._lock:
             if self.is_running:
                 raise JobqError(f"{self!r} runs already: stop it first, or make another one")
-            stage.handlers = self._handlers.joined(task for one in self._sources for task in one.for_worker(self._svc))
+            tasks = [task for one in self._sources for task in one.for_worker(self._svc)]
+            topics = {task.topic for task in tasks}
+            if topics and topics.isdisjoint(self._topics):
+                self._moments.serves_no_task(self, topics)
+            stage.handlers = self._handlers.joined(tasks)
             stage.clerk = clerk(self._sources, self._svc)
             stage.handlers.check(is_for_processes=self._executor == "process")
             self._stage = stage

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from jobq import JobService, Worker
@@ -12,6 +12,11 @@ from jobq.tasks import Codec, ScheduleInfo, Tasks
 from jobq.testing import drain
 
 MINUTE = 60
+
+
+def minutes(*numbers: int) -> list[datetime]:
+    """Minutes after the clock's beginning."""
+    return [datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=n) for n in numbers]
 
 
 def tasks_of(

@@ -50,7 +50,8 @@ def of_one(what: str) -> None: ...
     ("how", "error", "message"),
     [
         ({"spec": "* * * *"}, ValueError, "cron text"),
-        ({"spec": None}, TypeError, "spec must be seconds"),
+        ({"spec": None}, TypeError, "spec must be cron text, such as .*, or seconds .* not NoneType"),
+        ({"spec": of_one}, TypeError, "spec must be cron text, such as .*, or seconds .* not function"),
         ({"missed": "none"}, ValueError, "missed must be one of 'skip', 'last', 'all'"),
         ({"grace": -1}, ValueError, "grace must be 0 or more"),
         ({"name": ""}, ValueError, "name of a schedule must not be empty"),
@@ -60,9 +61,14 @@ def of_one(what: str) -> None: ...
         ({"args": ()}, TypeError, "missing a required argument: 'what'"),
         ({"args": ("a", "b")}, TypeError, "too many positional arguments"),
         ({"args": "a"}, TypeError, r"args must be a sequence of arguments, such as \('a',\)"),
+        ({"args": 5}, TypeError, r"args must be a sequence of arguments, such as \(5,\)"),
         ({"args": (), "kwargs": {"whom": 1}}, TypeError, "what"),
+        ({"args": (), "kwargs": ["a"]}, TypeError, r"kwargs must be a dict of arguments by their names, not \['a'\]"),
+        ({"args": (), "kwargs": {1: "a"}}, TypeError, "kwargs must be a dict of arguments by their names"),
         ({"args": ({1},)}, TypeError, "JSON"),
         ({"tick_as": "whom"}, TypeError, "unexpected keyword argument 'whom'"),
+        ({"tick_as": 5}, TypeError, "tick_as must be the name of a parameter, not 5"),
+        ({"args": (), "kwargs": {"what": "a"}, "tick_as": "what"}, ValueError, "leave it out of kwargs"),
         ({"overlap": 1}, TypeError, "overlap must be True or False"),
     ],
 )
@@ -76,6 +82,11 @@ def test_what_can_be_no_schedule_is_refused_and_changes_nothing(
     with pytest.raises(error, match=message):
         tasks.every(spec, **how)(of_one)
     assert [task.name for task in tasks] == ["a"]
+
+
+def test_every_without_its_parentheses_is_refused_at_once() -> None:
+    with pytest.raises(TypeError, match="not function"):
+        Tasks("t").every(of_one)  # type: ignore[arg-type]
 
 
 def test_tasks_that_are_bound_to_no_queue_have_no_schedules_to_look_at() -> None:

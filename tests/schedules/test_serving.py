@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -12,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from jobq import ConfigError, Job, JobService, Limits, Release, Status, StorageError, Worker
+from jobq import ConfigError, Job, JobqError, JobService, Limits, Release, Worker
 from jobq.model.times import instant, moment
 from jobq.tasks import JsonCodec, Tasks
 from jobq.tasks.state import TOPIC
@@ -20,27 +19,17 @@ from jobq.tasks.ticks import rule_of
 from jobq.testing import drain
 from jobq.testing.invariants import check_invariants
 from tests.clocks import ManualClock
-from tests.conftest import OpenService, OpenStorage
-from tests.schedules.scenes import MINUTE, clerk_of, enqueued, enqueued_in_time, info_of, served, tasks_of
-from tests.worker.scenes import Recorder, Watched, failing, pass_time, running, wait, wait_for_sleep
+from tests.conftest import OpenService
+from tests.schedules.scenes import MINUTE, clerk_of, enqueued, enqueued_in_time, info_of, minutes, served, tasks_of
+from tests.worker.scenes import Recorder, pass_time, running, wait
 
 Log = pytest.LogCaptureFixture
-
-
-def minutes(*numbers: int) -> list[datetime]:
-    """Minutes after the clock's beginning."""
-    return [datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=n) for n in numbers]
 
 
 def ticks(spec: str, timezone: str, begin: datetime, end: datetime) -> list[datetime]:
     rule = rule_of(spec, timezone)
     until = instant(end, "end")
     return [moment(tick) for tick in takewhile(lambda tick: tick <= until, rule.after(instant(begin, "begin")))]
-
-
-@pytest.fixture
-def seen() -> Recorder:
-    return Recorder()
 
 
 # -- ticks
@@ -116,11 +105,20 @@ def test_many_missed_ticks_are_enqueued_by_the_hundred(svc: JobService, clock: M
     tasks = tasks_of(MINUTE, missed="all")
     served(svc, tasks)
     clock.advance(250 * MINUTE)
-    assert drain(clerk_of(svc, tasks, observer=seen)) == 3
-    assert [(what, rest) for what, _, *rest in seen.of_jobs()][::3] == [("started", [])] * 3
-    assert [delay for *_, delay in seen.all("released", "tick")] == [0, 0, 0]
-    assert [len(ids) for *_, ids in seen.all("enqueued", "tick")] == [101, 101, 51]
+    drain(clerk_of(svc, tasks, observer=seen))
+    assert [len(ids) for *_, ids in seen.all("enqueued", "tick")] == [100, 100, 50]
     assert enqueued(svc) == minutes(*range(1, 251))
+
+
+def test_what_runs_schedules_is_not_seen_among_the_jobs_of_a_worker(
+    svc: JobService, clock: ManualClock, seen: Recorder
+) -> None:
+    worker = Worker(svc, "t", tasks=tasks_of(MINUTE), observer=seen)
+    assert drain(worker) == 0
+    clock.advance(MINUTE)
+    assert drain(worker) == 1
+    [job] = svc.find("done", topic="t")
+    assert seen.of_jobs() == [("enqueued", "tick", [job.id]), ("started", "tick"), ("completed", "tick", None)]
 
 
 def test_ticks_between_microseconds_are_not_looked_for_too_early(svc: JobService, clock: ManualClock) -> None:
@@ -226,12 +224,49 @@ def test_a_topic_that_is_full_delays_a_tick_and_loses_none(
     for pause in (1, 2, 4):
         drain(clerk_of(svc, tasks, observer=seen))
         clock.advance(pause)
-    assert "TopicFull" in str(seen.all("retried", "tick")[2][2])
+    assert "TopicFull" in seen.all("worker_error", JobqError)[2][2]
+    assert seen.of_jobs() == []
     svc.cancel(full)
     assert served(svc, tasks) == minutes(1)
     [job] = svc.find("delayed", topic=TOPIC)
     assert (job.retry_count, job.run_at) == (0, minutes(2)[0])
     assert svc.verify() == []
+
+
+def test_fewer_ticks_are_tried_if_nothing_came_of_more_and_then_more_again(svc: JobService, clock: ManualClock) -> None:
+    tasks = tasks_of(MINUTE, missed="all")
+    served(svc, tasks)
+    clock.advance(1000 * MINUTE)
+    clerk = tasks.clerk_for(svc, ())
+    tried: list[int] = []
+    for is_refused in (True, True, True, False, False, False, False, False, False):
+        [job] = svc.reserve(TOPIC)
+        outcome = clerk.outcome(job)
+        assert isinstance(outcome, Release)
+        tried.append(len([job for job in outcome.then if job.topic == "t"]))  # type: ignore[union-attr]
+        svc.exchange([(job, Release() if is_refused else outcome)])
+    assert tried == [100, 50, 25, 12, 24, 48, 96, 100, 100]
+
+
+@pytest.mark.parametrize("limits", [Limits(depth=7), Limits(batch=7)])
+def test_more_missed_ticks_than_fit_at_once_are_enqueued_bit_by_bit(
+    open_service: OpenService, clock: ManualClock, limits: Limits
+) -> None:
+    svc = open_service(limits=limits)
+    tasks = tasks_of(MINUTE, missed="all")
+    worker = clerk_of(svc, tasks)
+    drain(worker)
+    clock.advance(30 * MINUTE)
+    found: list[datetime] = []
+    with running(worker):
+        for _ in range(100):
+            if len(found) >= 30:
+                break
+            pass_time(clock, 1)
+            jobs = svc.reserve("t", 7)
+            svc.done(jobs)
+            found += [datetime.fromisoformat(job.json()["kwargs"]["tick"]) for job in jobs]
+    assert found[:30] == minutes(*range(1, 31))
 
 
 # -- several workers
@@ -276,7 +311,7 @@ class Hesitant(JsonCodec):
 
 
 def test_a_worker_paused_across_a_tick_that_another_finished_adds_nothing(
-    open_service: OpenService, clock: ManualClock, seen: Recorder
+    open_service: OpenService, clock: ManualClock, seen: Recorder, caplog: Log
 ) -> None:
     svc, other = open_service(), open_service()
     codec = Hesitant()
@@ -289,10 +324,11 @@ def test_a_worker_paused_across_a_tick_that_another_finished_adds_nothing(
         clock.advance(30)
         assert served(other, tasks_of(MINUTE)) == minutes(2)
         codec.go_on.set()
-        seen.wait_for("lease_lost", "tick")
         pass_time(clock, MINUTE)
         seen.wait_for("enqueued", "tick")
         assert enqueued(svc) == minutes(3)
+    assert "'tick' of topic 'jobq.schedules', attempt 1, was canceled, or its lease is over" in caplog.text
+    assert [what for what, *_ in seen.of_jobs()] == ["enqueued"]
     assert svc.stats("t").enqueued == 3
     assert other.verify() == []
 
@@ -327,132 +363,6 @@ def test_a_worker_without_a_free_slot_still_serves_its_schedules(
         assert enqueued(svc) == minutes(1, 2, 3)
         go.set()
         seen.wait_for("completed", "long")
-
-
-# -- installing
-
-
-def test_what_changed_in_the_code_is_installed_and_the_past_is_kept(svc: JobService, clock: ManualClock) -> None:
-    tasks = tasks_of(MINUTE)
-    served(svc, tasks)
-    clock.advance(MINUTE)
-    assert served(svc, tasks) == minutes(1)
-    before = info_of(tasks)
-    tasks = tasks_of("*/5 * * * *", timezone="Europe/Paris")
-    assert served(svc, tasks) == []
-    after = info_of(tasks)
-    assert (after.spec, after.timezone, after.last_at) == ("*/5 * * * *", "Europe/Paris", before.last_at)
-    assert after.next_at == minutes(5)[0]
-    tasks.schedules.pause("tick")
-    assert served(svc, tasks_of("*/2 * * * *")) == []
-    assert info_of(tasks).paused
-    assert info_of(tasks).spec == "*/2 * * * *"
-    tasks.schedules.resume("tick")
-    clock.advance(MINUTE + 30)
-    assert served(svc, tasks_of("0 0 1 1 *")) == []
-    assert served(svc, tasks_of(MINUTE)) == minutes(2)
-    assert svc.stats(TOPIC).enqueued == 1
-
-
-def test_who_installed_last_says_when_it_ticks(svc: JobService, clock: ManualClock) -> None:
-    old, new = clerk_of(svc, tasks_of(MINUTE)), clerk_of(svc, tasks_of(10 * MINUTE))
-    with running(old):
-        wait_for_sleep(clock)
-        drain(new)
-        for n in range(10):
-            assert svc.stats("t").enqueued == 0, n
-            pass_time(clock, MINUTE)
-        assert enqueued_in_time(svc) == minutes(10)
-
-
-def test_what_is_held_as_a_worker_begins_is_changed_when_it_comes_by(svc: JobService, clock: ManualClock) -> None:
-    served(svc, tasks_of(10 * MINUTE))
-    clock.advance(10 * MINUTE)
-    [held] = svc.reserve(TOPIC, lease=60)
-    tasks = tasks_of(MINUTE)
-    worker = clerk_of(svc, tasks, lease=1000)
-    with running(worker):
-        wait_for_sleep(clock)
-        assert info_of(tasks).spec == 600
-        pass_time(clock, 60)
-        assert enqueued_in_time(svc) == minutes(11)
-        assert info_of(tasks).spec == 60
-        pass_time(clock, MINUTE)
-        assert enqueued_in_time(svc) == minutes(12)
-        drain(clerk_of(svc, tasks_of(10 * MINUTE)))
-        for _ in range(8):
-            pass_time(clock, MINUTE)
-        assert enqueued_in_time(svc) == minutes(20)
-        assert info_of(tasks).spec == 600
-    assert held.canceled()
-
-
-def test_a_storage_that_fails_while_schedules_are_installed_is_waited_out(
-    open_storage: OpenStorage, clock: ManualClock, seen: Recorder
-) -> None:
-    watched = Watched(open_storage())
-    svc = JobService(watched)
-    watched.fail = failing(1, 3)
-    with running(clerk_of(svc, tasks_of(MINUTE), observer=seen)):
-        seen.wait_for("worker_error", StorageError)
-        pass_time(clock, 1)
-        seen.wait_for("worker_error", StorageError, times=2)
-        pass_time(clock, 1)
-        seen.wait_for("topic_empty", "elsewhere")
-        pass_time(clock, MINUTE)
-        seen.wait_for("enqueued", "tick")
-    assert enqueued(svc) == minutes(1)
-
-
-def test_a_schedule_that_cannot_be_read_begins_anew(svc: JobService, clock: ManualClock, caplog: Log) -> None:
-    svc.enqueue(TOPIC, payload=b"{}", unique_key="tick", name="tick")
-    tasks = tasks_of(MINUTE)
-    assert served(svc, tasks) == []
-    assert "schedule 'tick' begins anew, as it cannot be read: this job is no schedule: KeyError" in caplog.text
-    clock.advance(MINUTE)
-    assert served(svc, tasks) == minutes(1)
-
-
-def test_what_is_no_schedule_is_retried_and_does_no_harm(svc: JobService, clock: ManualClock, seen: Recorder) -> None:
-    id = svc.enqueue(TOPIC, payload=b"what?", name="odd", max_retries=1)
-    tasks = tasks_of(MINUTE)
-    drain(clerk_of(svc, tasks, observer=seen))
-    assert svc.get(id).status is Status.DELAYED
-    assert str(seen.all("retried", "odd")[0][2]).startswith("this job is no schedule")
-    assert [info.name for info in tasks.schedules.list()] == ["tick"]
-
-
-def test_one_that_no_code_has_is_given_back_and_told_once(
-    svc: JobService, clock: ManualClock, seen: Recorder, caplog: Log
-) -> None:
-    served(svc, tasks_of(MINUTE, name="vanished"))
-    clock.advance(MINUTE)
-    caplog.clear()
-    other = clerk_of(svc, tasks_of(10 * MINUTE), observer=seen)
-    with running(other):
-        for n, pause in enumerate([1, 1, 2, 4, 8, 16, 32, 60, 60], 1):
-            seen.wait_for("released", "vanished", times=n)
-            assert seen.all("released", "vanished")[-1][2] == float(pause)
-            pass_time(clock, pause)
-    told = [one.getMessage() for one in caplog.records if one.levelno == logging.WARNING]
-    assert told == [
-        "schedule 'vanished' is not in the code of this worker: if it is in no other, remove it with "
-        "tasks.schedules.remove('vanished')"
-    ]
-    assert enqueued(svc) == []
-    known = tasks_of(10 * MINUTE)
-    known.bind(svc)
-    assert [(info.name, info.is_known) for info in known.schedules.list()] == [("tick", True), ("vanished", False)]
-    assert served(svc, tasks_of(MINUTE, name="vanished"))[-1:] == [clock.now().replace(second=0)]
-
-
-def test_a_worker_without_schedules_tells_of_those_that_it_finds(svc: JobService, caplog: Log) -> None:
-    served(svc, tasks_of(MINUTE))
-    tasks = Tasks("t")
-    tasks.task(name="other")(print)
-    drain(Worker(svc, "t", tasks=tasks))
-    assert "schedule 'tick' is not in the code of this worker" in caplog.text
-    assert [job.name for job in svc.reserve(TOPIC)] == []
 
 
 # -- several Tasks

@@ -61,8 +61,10 @@ def test_defaults_are_those_of_whoever_runs_the_task() -> None:
         ((1, 2, 3), {}, "too many positional arguments"),
         ((1,), {"to": 2}, "multiple values for argument 'to'"),
         ((1,), {"subjekt": 2}, "got an unexpected keyword argument 'subjekt'"),
-        ((b"bytes",), {}, "send: each argument must be a JSON value .*bytes is not JSON serializable"),
-        (({1, 2},), {}, "set is not JSON serializable"),
+        ((1,), {"delay": 2}, r"keyword argument 'delay'; how it is enqueued is said by \.options\(delay=…\)\.enqueue"),
+        ((b"b",), {}, "send, argument 'to': each argument must be a JSON value .*bytes is not .*; send text or an id"),
+        ((1,), {"subject": {1, 2}}, "send, argument 'subject': .*set is not JSON serializable"),
+        (({"a": [{2: "b"}]},), {}, "send, argument 'to': .* dicts have str for keys, not 2"),
     ],
 )
 def test_arguments_that_do_not_fit_are_refused_when_enqueued(args: Any, kwargs: Any, problem: str) -> None:
@@ -75,7 +77,9 @@ def test_arguments_that_do_not_fit_are_refused_when_enqueued(args: Any, kwargs: 
     for enqueue in (task.enqueue, task.new_job, task.options(delay=1).enqueue):
         with pytest.raises(TypeError, match=problem):
             enqueue(*args, **kwargs)
-    with pytest.raises(ValueError, match=r"send: each argument must be a JSON value .*Out of range float"):
+    with pytest.raises(
+        ValueError, match=r"send, argument 'to': each argument must be a JSON value .*Out of range float"
+    ):
         task.enqueue(float("nan"))
     assert queue.topics() == []
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from jobq import ConfigError, DuplicateJob, Job, Reject, Release, Retry, Tasks, Worker
+from jobq import ConfigError, Done, DuplicateJob, Job, Reject, Release, Retry, Tasks, Worker
 from jobq.tasks import Task
-from jobq.testing import QueueForTests, drain, eager
+from jobq.testing import QueueForTests, at_once, drain, eager
 from tests.tasks import shop
 
 Enqueue = Callable[..., int]
@@ -222,3 +222,20 @@ def test_bindings_are_as_before_afterwards_and_blocks_may_be_nested() -> None:
 def test_eager_takes_tasks(given: Any, message: str) -> None:
     with pytest.raises(TypeError, match=message), eager(*given):
         pytest.fail("it does not begin")
+
+
+def test_a_task_that_follows_on_itself_without_end_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(at_once, "MOST", 20)
+    tasks = Tasks()
+
+    @tasks.task
+    def again(n: int) -> None:
+        raise Done(then=again.new_job(n + 1) if n < limit else ())
+
+    with eager(tasks) as queue:
+        limit = 20
+        again.enqueue(1)
+        assert queue.stats("").done == 20
+        limit = 1_000
+        with pytest.raises(AssertionError, match="20 jobs follow on job 21, and there are more"):
+            again.enqueue(1)

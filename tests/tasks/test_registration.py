@@ -30,6 +30,9 @@ def plain(n: int = 1) -> int:
     return n + 1
 
 
+def takes_job_last(n: int, job: Job) -> None: ...
+
+
 def counted() -> Iterator[int]:
     yield 1
 
@@ -89,7 +92,10 @@ def test_what_its_options_say_becomes_of_its_jobs() -> None:
         (lambda: None, TypeError, "a lambda has no name"),
         (counted, TypeError, "counted is a generator"),
         (counted_later, TypeError, "counted_later is a generator"),
-        (shop.ship, TypeError, "ship is a task already"),
+        (shop.ship, TypeError, r"ship is a task already: @tasks\.every\(…\) makes one by itself, or stands above"),
+        (max, TypeError, "a task must be a function that says what it takes: no signature found"),
+        (dict.get, TypeError, "a task must be a function, not <method 'get'"),
+        (takes_job_last, TypeError, "'job' is annotated as Job, but only the first positional"),
     ],
 )
 def test_what_cannot_be_a_task_is_refused(function: Any, error: type[Exception], message: str) -> None:
@@ -155,9 +161,7 @@ def test_the_annotation_of_the_first_parameter_says_whether_it_is_given_the_job(
 
     def real(job: Job, n: int) -> None: ...
     def maybe(job: Job | None, n: int) -> None: ...
-    def elsewhere(n: Thing, job: Job) -> None: ...
     def untyped(job, n) -> None: ...  # type: ignore[no-untyped-def]
-    def keyword(*, job: Job, n: int) -> None: ...
     async def later(job: jobq.AsyncJob, n: int) -> None: ...
     def evaluated(job, n) -> None: ...  # type: ignore[no-untyped-def]
 
@@ -166,10 +170,22 @@ def test_the_annotation_of_the_first_parameter_says_whether_it_is_given_the_job(
     for function in given:
         with pytest.raises(TypeError, match=r"\(n\): missing a required argument: 'n'"):
             tasks.task(function).enqueue()
-    others: list[Any] = [elsewhere, untyped, keyword]
-    for function, needed in zip(others, ["n", "job", "job"], strict=True):
-        with pytest.raises(TypeError, match=f"missing a required argument: '{needed}'"):
-            tasks.task(function).enqueue()
+    task: Any = tasks.task(untyped)
+    with pytest.raises(TypeError, match="missing a required argument: 'job'"):
+        task.enqueue()
+
+
+def test_the_job_is_given_as_the_first_positional_argument_only() -> None:
+    def elsewhere(n: Thing, job: Job) -> None: ...
+    def keyword(*, job: Job, n: int) -> None: ...
+    def optional(n: int, job: Job | None = None) -> None: ...
+
+    tasks = Tasks()
+    others: list[Any] = [elsewhere, keyword]
+    for function in others:
+        with pytest.raises(TypeError, match="'job' is annotated as Job, but only the first positional one can be"):
+            tasks.task(function)
+    assert tasks.task(optional).new_job(1).payload == b'{"args":[1]}'
 
 
 @pytest.mark.parametrize("text", ["Job", "jobq.Job", "AsyncJob", "jobq.AsyncJob", "Job | None"])
@@ -188,6 +204,14 @@ def test_the_job_cannot_be_given_as_an_argument() -> None:
     task: Any = Tasks().task(send)
     with pytest.raises(TypeError, match=r"send\(n, \*\*more\): 'job' is the job, and no argument"):
         task.new_job(1, job=2)
+
+
+def test_a_job_without_annotation_is_an_argument_and_the_error_says_so() -> None:
+    def send(job, n=1):  # type: ignore[no-untyped-def]
+        ...
+
+    with pytest.raises(TypeError, match=r"missing a required argument: 'job'; if .* annotate it: job: jobq\.Job"):
+        Tasks().task(send).new_job()
 
 
 def test_a_function_cannot_take_an_async_job() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import multiprocessing
 import os
 import re
 import threading
@@ -221,6 +222,25 @@ def test_enqueueing_needs_a_queue_and_says_how_to_give_one() -> None:
     assert isinstance(send.new_job("a"), NewJob)
     with pytest.raises(TypeError, match=r"not str: tasks.bind\(jobq.open\(url\)\)"):
         tasks.bind("memory://")  # type: ignore[arg-type]
+
+
+def test_a_child_process_in_which_tasks_are_not_bound_says_what_to_do_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(multiprocessing, "parent_process", multiprocessing.current_process)
+    task = Tasks().task(name="send")(lambda: None)
+    with pytest.raises(ConfigError, match=r"send is not bound to a queue: in a child process .* as it is imported; or"):
+        task.enqueue()
+
+
+def test_a_worker_that_serves_no_topic_of_its_tasks_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    svc, tasks = jobq.open("memory://"), Tasks("mail")
+    tasks.task(name="send")(lambda: None)
+    tasks.task(name="fax", topic="paper")(lambda: None)
+    Worker(svc, ["paper", "other"], tasks=tasks).run(burst=True)
+    assert caplog.text == ""
+    Worker(svc, "other", tasks=tasks).run(burst=True)
+    [record] = caplog.records
+    assert (record.name, record.levelname) == ("jobq.worker", "WARNING")
+    assert "none of its tasks is enqueued to a topic that it serves, but to 'mail', 'paper'" in record.getMessage()
 
 
 def test_a_worker_binds_what_is_bound_to_nothing_or_to_a_closed_queue_and_leaves_the_rest() -> None:
