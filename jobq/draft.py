@@ -111,6 +111,10 @@ class Draft:
         """Whether this draft changed no job yet, and added none."""
         return not (self._changes or self._fresh)
 
+    def changed(self) -> int:
+        """How many stored jobs this draft changed."""
+        return len(self._changes)
+
     def orphans(self) -> int:
         """How many places without a job this draft gives up."""
         return len(self._orphans)

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Iterable
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from jobq.errors import ConfigError, InvalidTopic, PayloadTooLarge
@@ -37,16 +38,22 @@ def topic(value: str) -> str:
         raise TypeError(f"a topic must be a str, not {type(value).__name__}")
     if not value:
         return DEFAULT_TOPIC
-    if not _TOPIC.fullmatch(value):
+    if not _is_topic(value):
         raise InvalidTopic(
             f"topic {value[:140]!r} is not allowed: 1 to 128 of A-Z a-z 0-9 . _ : - , beginning with a letter or digit"
         )
     return value
 
 
+@lru_cache(maxsize=1024)
+def _is_topic(value: str) -> bool:
+    # Programs have few topics and name them with each call: 0.1 µs instead of 0.6.
+    return _TOPIC.fullmatch(value) is not None
+
+
 def topics_or_none(value: str | Iterable[str]) -> tuple[str, ...]:
     """One topic or several, in order, each once; or none."""
-    if isinstance(value, str | bytes | bytearray):  # bytes would be an iterable of int
+    if isinstance(value, (str, bytes, bytearray)):  # bytes would be an iterable of int
         return (topic(value),)
     return tuple(dict.fromkeys(map(topic, several(value, "topics must be a str or an iterable of str"))))
 
@@ -61,6 +68,8 @@ def topics(value: str | Iterable[str]) -> tuple[str, ...]:
 
 def whole(value: int, what: str, *, least: int, most: int) -> int:
     """An int within bounds; a bool is none."""
+    if type(value) is int and least <= value <= most:
+        return value
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{what} must be an int from {least} to {most}, not {type(value).__name__}")
     if not least <= value <= most:
@@ -93,13 +102,8 @@ def text(value: str, what: str, *, most: int) -> str:
     return value
 
 
-def unique_key(value: str | None) -> str:
-    """A unique key, "" for none."""
-    return "" if value is None else key(value)
-
-
 def key(value: str) -> str:
-    """A unique key that there is."""
+    """A unique key."""
     if value == "":
         raise ValueError("unique_key must not be empty: it is 1 to 4096 bytes in UTF-8, or left out")
     return text(value, "unique_key", most=KEY_BYTES)
@@ -124,7 +128,7 @@ def job_ids(value: int | Iterable[int], limits: Limits) -> list[int]:
 
 def several(value: Iterable[T], what: str) -> list[T]:
     """The items of an iterable; `what` says what they must be if it is none."""
-    if not isinstance(value, Iterable):
+    if type(value) is not list and not isinstance(value, Iterable):  # a list needs no question: 0.4 µs
         raise TypeError(f"{what}, not {type(value).__name__}")
     return list(value)
 
@@ -206,6 +210,8 @@ def result(value: Any, limits: Limits) -> bytes:
 
 def payload(value: Any, json_value: Any, limits: Limits) -> bytes:
     """The payload's bytes, from bytes-like, str or a JSON value."""
+    if type(value) is bytes and json_value is UNSET and len(value) <= limits.payload:
+        return value
     if json_value is not UNSET:
         if not (isinstance(value, bytes) and not value):
             raise ValueError("give either payload or json, not both")
@@ -249,6 +255,8 @@ def when(delay: Seconds | None, run_at: datetime | None) -> tuple[int, int]:
 
 def on_duplicate(value: str) -> str:
     """How to treat a held unique key."""
+    if value == "raise":
+        return value
     if not isinstance(value, str):
         raise TypeError(f"on_duplicate must be a str, not {type(value).__name__}")
     if value not in ("raise", "keep", "replace"):

@@ -154,7 +154,10 @@ class Job:
         result: a JSON value to keep. then: jobs to enqueue in the same commit, only if the reservation stands.
         Returns the ids of those jobs.
         """
-        return self._end(Done(result, then=then))
+        if type(then) is not tuple or then:
+            return self._end(Done(result, then=then))
+        self._service.done(self, result)
+        return []
 
     def retry(
         self,

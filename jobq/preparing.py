@@ -12,6 +12,9 @@ from jobq.model.records import Policy, policy_of
 from jobq.model.requests import NewJob, Request
 
 
+_NEW = tuple.__new__
+
+
 class Defaults:
     """The options of a service: its own, and those of single topics."""
 
@@ -41,31 +44,38 @@ class Defaults:
 
 def request(job: NewJob, defaults: Defaults, limits: Limits) -> Request:
     """A NewJob, checked."""
-    name = inputs.topic(job.topic)
+    topic = inputs.topic(job.topic)
     delay, run_at = inputs.when(job.delay, job.run_at)
-    return Request(
-        name,
-        inputs.priority(job.priority),
-        inputs.payload(job.payload, job.json, limits),
-        inputs.text(job.name, "name", most=inputs.NAME_BYTES) if job.name != "" else "",
-        delay,
-        run_at,
-        inputs.unique_key(job.unique_key),
-        inputs.on_duplicate(job.on_duplicate),  # type: ignore[arg-type]  # it is one of the three
-        defaults.policy(name, job.options, job.overrides),
+    options, overrides = job.options, job.overrides
+    return _NEW(
+        Request,
+        (
+            topic,
+            inputs.priority(job.priority),
+            inputs.payload(job.payload, job.json, limits),
+            inputs.text(job.name, "name", most=inputs.NAME_BYTES) if job.name != "" else "",
+            delay,
+            run_at,
+            "" if job.unique_key is None else inputs.key(job.unique_key),
+            inputs.on_duplicate(job.on_duplicate),
+            defaults.policy(topic, options, overrides),
+        ),
     )
 
 
 def requests(jobs: NewJob | Iterable[NewJob], defaults: Defaults, limits: Limits) -> list[Request]:
     """One NewJob or several, checked, alone and together."""
+    if type(jobs) is tuple and not jobs:  # as `then` and `enqueue` are mostly
+        return []
     checked = []
     size = 0
     what = "jobs to enqueue must be NewJob(topic, priority, payload, …)"
     for job in (jobs,) if isinstance(jobs, NewJob) else inputs.several(jobs, what):
         if not isinstance(job, NewJob):
             raise TypeError(f"{what}, not {type(job).__name__}")
-        checked.append(request(job, defaults, limits))
-        size += len(checked[-1].payload)
+        one = request(job, defaults, limits)
+        size += len(one.payload)
+        checked.append(one)
     inputs.check_batch(len(checked), limits)
     if size > limits.batch_bytes:
         raise PayloadTooLarge(

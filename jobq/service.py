@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from datetime import datetime
 from functools import partial
 from typing import Any, NoReturn, Protocol, Self, TypeVar, Unpack
@@ -39,6 +39,7 @@ from jobq.waiting import EndListener, Listener, fill_up, wait_for_haul, wait_unt
 
 T = TypeVar("T")
 
+_NOTHING = nullcontext()
 CHUNK = 1_000
 """Jobs a transaction of `prune` and `clear`."""
 
@@ -512,6 +513,8 @@ class JobService:
             raise ServiceClosed("this JobService was closed: open another one with jobq.open(url)")
 
     def _handles(self, jobs: Job | Iterable[Job]) -> list[Job]:
+        if type(jobs) is Job and jobs._service is self:
+            return [jobs]
         what = "this verb takes jobs that reserve() returned"
         handles = [jobs] if isinstance(jobs, Job) else inputs.several(jobs, what)
         for job in handles:
@@ -529,12 +532,12 @@ class JobService:
     def _settle(self, jobs: Job | Iterable[Job], outcome: Outcome) -> None:
         handles = self._handles(jobs)
         means = meaning(outcome, self._defaults, self._limits)
-        settlements = [Settlement(job.id, job.attempt, *means) for job in handles]
+        settlements = [Settlement(job._record.id, job._record.attempt, *means) for job in handles]
         limits = self._limits
 
         def verb(draft: Draft) -> list[int]:
             lost, _ = settling.settle(draft, settlements, limits)
-            consuming.retire(draft, list({job.topic for job in handles}), len(handles), limits)
+            consuming.retire(draft, {job._record.topic for job in handles}, len(handles), limits)
             return lost
 
         if handles:
@@ -543,7 +546,7 @@ class JobService:
             self._raise_lost(lost)
 
     def _mark_settled(self, pairs: Sequence[tuple[Job, Outcome]], lost: Sequence[int]) -> list[Job]:
-        gone = dict.fromkeys([pairs[position][0] for position in lost])
+        gone = dict.fromkeys([pairs[position][0] for position in lost]) if lost else {}
         for job, outcome in pairs:
             if job not in gone:
                 job._outcome = outcome
@@ -594,22 +597,26 @@ class JobService:
     def _taking(
         self, topics: Sequence[str], n: int, timeout: Seconds | None, lease: Seconds | None, linger: Seconds
     ) -> tuple[Taking, int | None, int]:
-        inputs.whole(n, "n", least=1, most=self._limits.batch)
-        taking = Taking(self._commit, topics, n, inputs.lease(lease), self._limits)
+        limits = self._limits
+        inputs.whole(n, "n", least=1, most=limits.batch)
+        taking = Taking(self._commit, topics, n, None if lease is None else inputs.lease(lease), limits)
         return taking, inputs.timeout(timeout), duration(linger, "linger")
 
     def _wait(self, taking: Taking, first: Haul, timeout: int | None, linger: int) -> None:
-        wait_for_haul(self._storage, taking, first, timeout, self._sweeper.sweep)
-        with suppress(ServiceClosed):  # what was taken cannot be given back any more: the caller has it
-            fill_up(self._storage, taking, linger)
+        if not first.taken:
+            wait_for_haul(self._storage, taking, first, timeout, self._sweeper.sweep)
+        if linger:
+            with suppress(ServiceClosed):  # what was taken cannot be given back any more: the caller has it
+                fill_up(self._storage, taking, linger)
 
     def _jobs(self, taking: Taking) -> list[Job]:
         # By id, as a job whose lease ran out in spite of all may have been taken a second time.
         jobs: dict[int, Job] = {}
         for haul in taking.hauls:
+            now = haul.now
             for record, payload in haul.taken:
                 lease = record.policy.lease if taking.lease is None else taking.lease
-                jobs[record.id] = Job(self, record, payload, wall_deadline(record, haul.now), lease)
+                jobs[record.id] = Job(self, record, payload, wall_deadline(record, now), lease)
         return list(jobs.values())
 
     def _find(
@@ -637,11 +644,15 @@ class JobService:
         return pruned
 
 
-@contextmanager
-def _settling(jobs: Sequence[Job]) -> Iterator[None]:
+def _settling(jobs: Sequence[Job]) -> AbstractContextManager[None]:
     """Note in jobs that somebody wants to know it of that this thread settles them, until that is known to be done."""
-    me = threading.get_ident()
     noted = [job._settling for job in jobs if job._settling is not None]
+    return _noting(noted) if noted else _NOTHING
+
+
+@contextmanager
+def _noting(noted: Sequence[set[int]]) -> Iterator[None]:
+    me = threading.get_ident()
     for threads in noted:
         threads.add(me)
     try:

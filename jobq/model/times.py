@@ -44,6 +44,8 @@ def nanoseconds(number: int | float) -> int:
 
 def duration(value: Seconds, what: str, *, above_zero: bool = False) -> int:
     """Check a duration as `seconds` does and return it in nanoseconds."""
+    if type(value) is float and value == 0 and not above_zero:  # what verbs have by default: 0.1 µs instead of 0.9
+        return 0
     return nanoseconds(seconds(value, what, above_zero=above_zero))
 
 

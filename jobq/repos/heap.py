@@ -30,6 +30,15 @@ class Heap:
             self._places = [place for place in self._places if self._is_live(place)]
             heapify(self._places)
 
+    def first(self) -> Place | None:
+        """The first live place."""
+        places, is_live = self._places, self._is_live
+        while places:
+            if is_live(places[0]):
+                return places[0]
+            heappop(places)
+        return None
+
     def __iter__(self) -> Iterator[Place]:
         """The live places in order, each found when asked for: the first n cost O(n log n) whatever the size.
 
@@ -37,9 +46,8 @@ class Heap:
         the place itself was the smallest of those seen.
         """
         places, is_live = self._places, self._is_live
-        while places and not is_live(places[0]):
-            heappop(places)
-        seen = [(places[0], 0)] if places else []
+        first = self.first()
+        seen = [] if first is None else [(first, 0)]
         while seen:
             place, index = heappop(seen)
             if is_live(place):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from jobq import lifecycle
@@ -63,7 +63,7 @@ def due_in(uow: UnitOfWork, topics: Sequence[str]) -> int | None:
     return None if soonest is None else max(0, soonest - uow.now.steady)
 
 
-def retire(draft: Draft, topics: Sequence[str], n: int, limits: Limits) -> None:
+def retire(draft: Draft, topics: Iterable[str], n: int, limits: Limits) -> None:
     """Delete up to 2n + 8 finished jobs of each topic whose retention is over, and Done ones beyond `limits.done`."""
     for topic in topics:
         now = draft.state(topic).now
@@ -79,8 +79,10 @@ def retire(draft: Draft, topics: Sequence[str], n: int, limits: Limits) -> None:
 
 
 def _excess(draft: Draft, topic: str, limits: Limits) -> int:
-    drafted = 0 if draft.is_empty() else len(draft.drafted(topic, Status.DONE))
-    return draft.state(topic).now[Ordering.DONE] + drafted - limits.done
+    stored = draft.state(topic).now[Ordering.DONE]
+    if stored + draft.changed() <= limits.done:
+        return 0
+    return stored + len(draft.drafted(topic, Status.DONE)) - limits.done
 
 
 def first_overdue(uow: UnitOfWork, topics: Sequence[str]) -> str | None:

@@ -37,14 +37,16 @@ def settle(draft: Draft, settlements: Sequence[Settlement], limits: Limits) -> t
     followers: list[Request] = []
     now = draft.now
     found = draft.get([settlement.job_id for settlement in settlements])
-    for position, (settlement, job) in enumerate(zip(settlements, found, strict=True)):
-        if job is None or not lifecycle.is_held(job, settlement.attempt):
+    for position, job in enumerate(found):
+        _, attempt, change, is_retry, then = settlements[position]
+        if job is None or not lifecycle.is_held(job, attempt):
             lost.append(position)
             continue
-        after = settlement.change(job, now)
+        after = change(job, now)
         draft.change(job, after)
-        count(draft.tally(job.topic), job, after, settlement.is_retry)
-        followers += settlement.then
+        count(draft.tally(job.topic), job, after, is_retry)
+        if then:
+            followers += then
     return lost, producing.enqueue(draft, followers, limits) if followers else []
 
 

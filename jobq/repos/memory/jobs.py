@@ -154,11 +154,13 @@ class MemoryJobs:
         table.next_id = self._next_id
         table.records.update(self._records)
         table.payloads.update(self._payloads)
-        table.logs.update(self._logs)
+        if self._logs:
+            table.logs.update(self._logs)
         for job_id in self._deleted:
             table.records.pop(job_id, None)
             table.payloads.pop(job_id, None)
             table.logs.pop(job_id, None)
         for key in self._released:
             table.keys.pop(key, None)
-        table.keys.update(self._held)
+        if self._held:
+            table.keys.update(self._held)

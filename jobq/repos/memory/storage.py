@@ -18,6 +18,7 @@ from jobq.repos.memory.topics import MemoryTopics, TopicTable
 from jobq.repos.waking import Bell, Waiter, calls_after, channels_of, unanswered
 
 T = TypeVar("T")
+_NEW = tuple.__new__
 
 
 class MemoryUnit:
@@ -44,16 +45,31 @@ class Store:
         self.users = 0
         self._torn: MemoryUnit | None = None
 
-    def run(self, work: Callable[[MemoryUnit], T]) -> T:
-        """Give `work` a fresh unit of work over the tables; one thread at a time."""
+    def view(self, body: Callable[[UnitOfWork], T]) -> T:
+        """Run a body that only reads; one thread at a time."""
         with self._lock:
-            if self._is_busy:
-                raise ReentrantCall("a verb was called within another one of the same thread: call it later")
+            self._check_reentry()
             self._is_busy = True
             try:
-                return work(self._fresh())
+                return body(self._fresh())
             finally:
                 self._is_busy = False
+
+    def transact(self, body: Callable[[UnitOfWork], T], applied: list[T]) -> MemoryUnit:
+        """Run a body and write what it left; its result is in `applied` once that is certain to be written."""
+        with self._lock:
+            self._check_reentry()
+            self._is_busy = True
+            try:
+                unit = self._fresh()
+                self.apply(unit, body(unit), applied)
+                return unit
+            finally:
+                self._is_busy = False
+
+    def _check_reentry(self) -> None:
+        if self._is_busy:
+            raise ReentrantCall("a verb was called within another one of the same thread: call it later")
 
     def _fresh(self) -> MemoryUnit:
         if self._torn is not None:
@@ -61,14 +77,13 @@ class Store:
             self._torn.topics.redo()
             self._torn = None
             self.bell.ring_all()
-        now = Now(self.clock.wall(), self.clock.steady())
+        now = _NEW(Now, (self.clock.wall(), self.clock.steady(), 0))
         return MemoryUnit(now, MemoryJobs(self.table), MemoryTopics(self.topics))
 
     def announce(self, unit: MemoryUnit) -> None:
         """Wake whom a unit that was applied gives something."""
-        if not self.bell.is_quiet():
-            for call in calls_after(unit.topics.moves, unit.topics.states, unit.now, self.bell.is_awaited):
-                self.bell.ring(call)
+        for call in calls_after(unit.topics.moves, unit.topics.states, unit.now, self.bell.is_awaited):
+            self.bell.ring(call)
 
     def apply(self, unit: MemoryUnit, result: T, applied: list[T]) -> None:
         """Write what a body left, and note its result. If Ctrl-C breaks in, the next unit of work finishes it first."""
@@ -147,15 +162,10 @@ class MemoryStorage:
         self._check()
         store = self._store
         applied: list[T] = []
-
-        def work(unit: MemoryUnit) -> MemoryUnit:
-            result = body(unit)
-            store.apply(unit, result, applied)
-            return unit
-
         try:
-            unit = store.run(work)
-            store.announce(unit)
+            unit = store.transact(body, applied)
+            if not store.bell.is_quiet():
+                store.announce(unit)
         finally:
             if applied and when_committed is not None:
                 when_committed(applied[0])
@@ -164,7 +174,7 @@ class MemoryStorage:
     def view(self, body: Callable[[UnitOfWork], T]) -> T:
         """See Storage."""
         self._check()
-        return self._store.run(body)
+        return self._store.view(body)
 
     def watch(self, topics: Sequence[str], *, finished: bool = False) -> AbstractContextManager[Watch]:
         """See Storage."""
