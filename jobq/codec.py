@@ -35,12 +35,13 @@ _CODES: dict[tuple[Status, CancelReason | None], int] = {state: code for code, s
 # | attempt, retry_count, reset_count | lengths of topic, name, unique_key, note, last_error, result
 _RECORD = Struct("<BBhIqqqqIqIIIBBHHHI")
 _HEAD = _RECORD.size
-_STATE = Struct("<BB6q7q16s16s4q")
+_STATE = Struct("<BB6q7qQQQQ4q")
 _LINE = Struct("<Bq")
 _LINE_KEY = Struct(">QQ")
 _ID = Struct(">Q")
 _RANK = Struct(">IQQ")
 _MAJOR = 2**31
+_LOW = 2**64 - 1
 _LONGEST_PLAIN_KEY = 256
 _ADVICE = "verify(repair=True) counts them anew"
 
@@ -122,10 +123,9 @@ def _texts(data: bytes, start: int, lengths: list[int]) -> tuple[str, str, str, 
 
 def encode_state(state: TopicState) -> bytes:
     """The counters of a topic as bytes; the two sums of nanoseconds have 128 bits."""
-    *counts, wait, run = state.totals
+    paused, now, (*counts, wait, run), *instants = state
     return _STATE.pack(
-        FORMAT, state.paused, *state.now, *counts, wait.to_bytes(16, "little"), run.to_bytes(16, "little"),
-        state.first_enqueued_at, state.last_enqueued_at, state.first_reserved_at, state.last_reserved_at,
+        FORMAT, paused, *now, *counts, wait & _LOW, wait >> 64, run & _LOW, run >> 64, *instants
     )  # fmt: skip
 
 
@@ -137,8 +137,8 @@ def decode_state(topic: str, data: bytes) -> TopicState:
         raise StorageCorrupt(f"the counters of topic {topic!r} cannot be read ({problem}): {_ADVICE}") from problem
     if version != FORMAT:
         raise StorageCorrupt(f"the counters of topic {topic!r} have the unknown format {version}: {_ADVICE}")
-    wait, run = (int.from_bytes(sum_, "little") for sum_ in rest[13:15])
-    return TopicState(bool(paused), tuple(rest[:6]), (*rest[6:13], wait, run), *rest[15:])
+    wait, run = rest[13] | rest[14] << 64, rest[15] | rest[16] << 64
+    return TopicState(bool(paused), tuple(rest[:6]), (*rest[6:13], wait, run), *rest[17:])
 
 
 def encode_policy(policy: Policy) -> bytes:

@@ -113,6 +113,21 @@ def test_an_almost_full_disk_refuses_jobs_and_finishes_others(
     assert svc.stats("mail").enqueued == count + 1
 
 
+def test_the_room_of_deleted_jobs_is_used_while_the_disk_is_almost_full(
+    tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with JobService(LmdbStorage(tmp_path / "large", clock=clock, sync="normal")) as svc:
+        ids = svc.enqueue_many([NewJob("mail", payload=PAYLOAD)] * 3000)
+        svc.enqueue("mail")
+        monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_blocks=10_000, f_bavail=10, f_frsize=4096))
+        more = [NewJob("mail", payload=PAYLOAD)] * 1000
+        with pytest.raises(StorageFull, match="bytes left"):
+            svc.enqueue_many(more)
+        svc.cancel(ids)
+        svc.delete(ids)
+        assert len(svc.enqueue_many(more)) == 1000
+
+
 def test_a_larger_max_size_gives_room(storage: LmdbStorage, tmp_path: Path, clock: ManualClock) -> None:
     first = len(fill(JobService(storage)))
     storage.close()

@@ -20,7 +20,7 @@ from typing import TypeVar
 
 import lmdb
 
-from jobq.errors import ConfigError, ReentrantCall, ServiceClosed
+from jobq.errors import ConfigError, ReentrantCall, ServiceClosed, StorageError
 from jobq.model.records import TopicState
 from jobq.ports import Clock
 from jobq.repos.lmdb import directory, dirty
@@ -28,9 +28,12 @@ from jobq.repos.lmdb.databases import NAMES, open_databases
 from jobq.repos.lmdb.failures import translated, translating
 from jobq.repos.lmdb.fate import Fate
 from jobq.repos.lmdb.grouping import Group
+from jobq.repos.lmdb.known import Known
+from jobq.repos.lmdb.mapping import Mapping, MapTooSmall, can_allocate
 from jobq.repos.lmdb.policies import Policies
 from jobq.repos.lmdb.properties import SMALLEST, Settings, settle_properties, write_properties
 from jobq.repos.lmdb.rebuilding import places_in_lmdb, places_in_memory
+from jobq.repos.lmdb.tearing import mend_torn
 from jobq.repos.lmdb.wakes import Wakes
 from jobq.repos.places import PlaceIndex
 
@@ -54,6 +57,7 @@ class Environment:
         self.users: set[object] = set()
         self.clock = clock
         self.states: dict[str, tuple[bytes, TopicState]] = {}
+        self.known = Known()
         self.places: PlaceIndex | None = None
         self._writing = threading.RLock()
         self._inside: set[tuple[int, object]] = set()
@@ -66,15 +70,16 @@ class Environment:
         self._presence = directory.Presence(path)
         with self._presence.entering(exclusive=settings.topics == "memory") as alone:
             self.properties = settle_properties(path, settings, alone=alone)
+            self._mapping = Mapping(path) if self.properties.sync == "off" and can_allocate(path) else None
             with directory.files_of(path, alone=alone, is_durable=self.properties.is_durable):
-                self._open()
+                self._open(alone=alone)
             try:
                 with translating(path):
-                    dirty.clear_after_killed(path, self.env, self.dbs)
-                    self._settle_places(settings)
+                    self._with_room(lambda: dirty.clear_after_killed(path, self.env, self.dbs))
+                    self._with_room(lambda: self._settle_places(settings))
                 self.wakes = Wakes(path, clock, self.last_change, alone=alone)
             except BaseException:
-                self.env.close()
+                self._close_map()
                 raise
         self.group = Group(self.write, 0.0 if self.properties.sync == "off" else GATHERING)
 
@@ -91,6 +96,7 @@ class Environment:
     def write(self, work: Callable[[lmdb.Transaction[bytes]], object], fate: Fate) -> None:
         """Run `work` in a write transaction and commit it, which `fate` then says; one thread at a time.
 
+        If the fate then says nothing, not even a problem, the map had to grow first: call it again.
         Raises ReentrantCall within a transaction of the same thread, ServiceClosed once closed, and what LMDB says
         translated.
         """
@@ -102,9 +108,12 @@ class Environment:
                 self._inside.add(mark)
                 self._check_open()
                 self._mend()
+                if self._mapping is not None and self._mapping.is_short():
+                    self._make_room(MapTooSmall(str(self.path)))
                 self._commit(work, fate)
             except lmdb.Error as problem:
-                raise translated(problem, str(self.path)) from problem
+                if not self._make_room(problem):
+                    raise translated(problem, str(self.path)) from problem
             finally:
                 # In this order, as Ctrl-C can break in after a call, but not after an assignment.
                 self._is_writing = False
@@ -127,15 +136,61 @@ class Environment:
                 self._is_writing = False
 
     def _read(self, work: Callable[[lmdb.Transaction[bytes]], T]) -> T:
-        mark = (threading.get_ident(), object())
+        while True:
+            mark = (threading.get_ident(), object())
+            try:
+                self._enter(mark)
+                with self.env.begin() as txn:
+                    return work(txn)
+            except lmdb.MapResizedError as problem:
+                self._inside.discard(mark)
+                if self.is_inside():
+                    raise ReentrantCall("a verb was called within another one that reads an earlier state") from problem
+                if not self._make_room(problem):
+                    raise translated(problem, str(self.path)) from problem
+            except lmdb.Error as problem:
+                raise translated(problem, str(self.path)) from problem
+            finally:
+                self._inside.discard(mark)
+
+    def expect(self, size: int) -> None:
+        """Within a write transaction: see that the map holds so many bytes, or have it grow and the work done again."""
+        if self._mapping is not None:
+            self._mapping.expect(size)
+
+    def allocated(self) -> int:
+        """The bytes that the disk has given to the file, used or not; 0 where it gives them as they are written."""
+        return 0 if self._mapping is None else self._mapping.size
+
+    def _make_room(self, problem: lmdb.Error) -> bool:
+        """Whether a transaction failed only since the map was too small, and may be begun again.
+
+        Raises StorageFull if the disk has no room; ReentrantCall, StorageError.
+        """
+        mapping = self._mapping
+        if mapping is None or not isinstance(problem, (lmdb.MapFullError, lmdb.MapResizedError)):
+            return False
         try:
-            self._enter(mark)
-            with self.env.begin() as txn:
-                return work(txn)
-        except lmdb.Error as problem:
-            raise translated(problem, str(self.path)) from problem
-        finally:
-            self._inside.discard(mark)
+            with self.quiet():
+                if isinstance(problem, lmdb.MapResizedError):
+                    return mapping.follow(self.env)
+                return mapping.grow(self.env) or isinstance(problem, MapTooSmall)
+        except StorageError:
+            if isinstance(problem, MapTooSmall):
+                return True  # what LMDB has free in the map may do
+            raise
+        except (lmdb.Error, OSError) as failure:
+            self.note_failure()
+            raise translated(failure, str(self.path)) from failure
+
+    def _with_room(self, work: Callable[[], T]) -> T:
+        """Do what has transactions of its own, from the start each time that the map had to grow."""
+        while True:
+            try:
+                return work()
+            except lmdb.Error as problem:
+                if not self._make_room(problem):
+                    raise
 
     def check_reentry(self) -> None:
         """Raise ReentrantCall if this thread is in a transaction, for which the writers of other threads may wait."""
@@ -164,6 +219,7 @@ class Environment:
     def quiet(self) -> Iterator[None]:
         """Wait until no other thread of this process is in a transaction, and let none begin."""
         with self._holding():
+            was_quiet = self._is_quiet
             self._is_quiet = True
             try:
                 me = threading.get_ident()
@@ -171,7 +227,7 @@ class Environment:
                     time.sleep(0.0005)  # views are short
                 yield
             finally:
-                self._is_quiet = False
+                self._is_quiet = was_quiet
 
     def last_change(self) -> int:
         """The number of the last committed transaction of any process; -1 while it is not to be known."""
@@ -181,8 +237,8 @@ class Environment:
             return -1
 
     def map_size(self) -> int:
-        """The bytes that the map can hold."""
-        return self.env.info()["map_size"]
+        """The bytes that the map can hold, or come to hold."""
+        return self.env.info()["map_size"] if self._mapping is None else self._mapping.limit
 
     def note_failure(self) -> None:
         """Note that a commit failed: its outcome is unknown, and the environment is opened anew before the next."""
@@ -196,6 +252,8 @@ class Environment:
         if not self.is_inside():
             with suppress(lmdb.Error):
                 self.env.close()
+        if self._mapping is not None:
+            self._mapping.close()
 
     def close(self) -> None:
         """Close the environment; a second time makes sure."""
@@ -204,10 +262,15 @@ class Environment:
             self.wakes.close()
         finally:
             try:
-                with suppress(lmdb.Error):
-                    self.env.close()
+                self._close_map()
             finally:
                 self._presence.leave()
+
+    def _close_map(self) -> None:
+        with suppress(lmdb.Error):
+            self.env.close()
+        if self._mapping is not None:
+            self._mapping.close()
 
     def _enter(self, mark: tuple[int, object]) -> None:
         self._inside.add(mark)
@@ -232,10 +295,15 @@ class Environment:
         txn = self._begin()
         is_ending = has_failed = False
         try:
+            number = txn.id()
+            self.known.begin(number)
             work(txn)
+            if self._mapping is not None:
+                self._mapping.note(number)
             is_ending = True
             txn.commit()
             fate.is_committed = True
+            self.known.committed(number)
         except lmdb.Error as problem:
             has_failed = True
             # If the commit failed, its outcome is unknown: nothing of this environment is trusted any more.
@@ -256,7 +324,13 @@ class Environment:
         if self._commits % CHECK_READERS == 0:
             self.env.reader_check()
         try:
-            return self.env.begin(write=True)
+            txn = self.env.begin(write=True)
+            if self._mapping is not None and self._mapping.mend(txn):
+                txn.abort()
+                txn = self.env.begin(write=True)
+            return txn
+        except lmdb.MapResizedError:
+            raise
         except lmdb.Error:
             self.note_failure()
             raise
@@ -271,7 +345,7 @@ class Environment:
                     self.env.close()
                 self._open()
             if self.places is not None:
-                self.places = places_in_memory(self.env, self.dbs, self.policies)
+                self.places = self._with_room(lambda: places_in_memory(self.env, self.dbs, self.policies))
             self._is_broken = False
 
     def _settle_places(self, settings: Settings) -> None:
@@ -284,38 +358,62 @@ class Environment:
             self.properties = replace(self.properties, topics="lmdb")
             write_properties(self.path, self.properties, is_durable=True)
 
-    def _open(self) -> None:
+    def _open(self, *, alone: bool = False) -> None:
         size = self.properties.max_size + max(self.properties.max_size // 4, HEADROOM)
         try:
             self.env = self._open_map(size)
             try:
+                if not mend_torn(str(self.path), self.env):
+                    self._mapping = None
+                if self._mapping is not None:
+                    self._open_writable(self._mapping, alone=alone)
                 self.env.reader_check()
-                self.dbs = open_databases(self.env)
+                self.page_size = self.env.stat()["psize"]
+                self.dbs = self._with_room(lambda: open_databases(self.env))
             except BaseException:
-                self.env.close()
+                self._close_map()
                 raise
         except (lmdb.Error, OSError) as problem:
             raise translated(problem, str(self.path)) from problem
         self.policies = Policies(self.dbs.policies)
 
+    def _open_writable(self, mapping: Mapping, *, alone: bool) -> None:
+        # It was opened without, which makes the file if that is new, and says how much may be mapped at all.
+        info = self.env.info()
+        least = (info["last_pgno"] + 1) * self.env.stat()["psize"]
+
+        def reopened(size: int) -> lmdb.Environment:
+            self.env.close()
+            return self._open_lmdb(size, writemap=True)
+
+        env = mapping.open(reopened, least, info["map_size"], alone=alone)
+        if env is None:
+            self._mapping = None
+        else:
+            self.env = env
+
     def _open_map(self, size: int) -> lmdb.Environment:
         while True:
             try:
-                return lmdb.open(
-                    str(self.path),
-                    map_size=size,
-                    mode=0o700,
-                    max_dbs=len(NAMES),
-                    max_readers=directory.READERS,
-                    sync=self.properties.sync != "off",
-                    metasync=self.properties.sync == "full",
-                    lib_version=0,
-                )
+                return self._open_lmdb(size)
             except lmdb.MemoryError:
                 # The address space is bounded: take what there is, as long as the map holds what the file does.
                 size //= 2
                 if size < max(2 * SMALLEST, self.file_size()):
                     raise
+
+    def _open_lmdb(self, size: int, *, writemap: bool = False) -> lmdb.Environment:
+        return lmdb.open(
+            str(self.path),
+            map_size=size,
+            mode=0o700,
+            max_dbs=len(NAMES),
+            max_readers=directory.READERS,
+            sync=self.properties.sync != "off",
+            metasync=self.properties.sync == "full",
+            writemap=writemap,
+            lib_version=0,
+        )
 
     def file_size(self) -> int:
         """The bytes of the file, which never shrinks."""

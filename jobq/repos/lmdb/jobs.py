@@ -16,6 +16,7 @@ from jobq.model.records import Entry, Hold, Log, LostPolicy, Policy, Quarantined
 from jobq.ports import Change
 from jobq.repos.lmdb import dirty, logs
 from jobq.repos.lmdb.databases import Databases
+from jobq.repos.lmdb.known import Known
 from jobq.repos.lmdb.policies import Policies
 
 log = logging.getLogger("jobq")
@@ -52,10 +53,13 @@ def _in_pages(size: int) -> int:
 class LmdbJobs:
     """The JobRepository of one transaction: reads it, remembers what to write."""
 
-    def __init__(self, txn: lmdb.Transaction[bytes], dbs: Databases, policies: Policies) -> None:
+    def __init__(
+        self, txn: lmdb.Transaction[bytes], dbs: Databases, policies: Policies, known: Known | None = None
+    ) -> None:
         self._txn = txn
         self._dbs = dbs
         self._policies = policies
+        self._known = known
         self._next_id: int | None = None
         self._added: list[tuple[Record, bytes]] = []
         self._changed: list[Change] = []
@@ -72,7 +76,8 @@ class LmdbJobs:
     def allocate(self, n: int) -> int:
         """See JobRepository."""
         if self._next_id is None:
-            self._next_id = next_id(self._txn, self._dbs)
+            known = None if self._known is None else self._known.next_id
+            self._next_id = next_id(self._txn, self._dbs) if known is None else known
         first = self._next_id
         self._next_id += n
         return first
@@ -204,9 +209,13 @@ class LmdbJobs:
 
     def text_bytes(self) -> int:
         """What log lines, and notes, errors and results of changed jobs come to: left out where there is no room."""
-        lines = sum([_in_pages(len(entry.message.encode()) + PER_LINE) for entry in self._entries])
-        texts = [_in_pages(len(new.result) + len(new.last_error) + len(new.note)) for _, new in self._changed]
-        return lines + sum(texts)
+        size = 0
+        for entry in self._entries:
+            size += _in_pages(len(entry.message.encode()) + PER_LINE)
+        for _, new in self._changed:
+            if new.result or new.last_error or new.note:
+                size += _in_pages(len(new.result) + len(new.last_error) + len(new.note))
+        return size
 
     def apply(self, *, lean: bool) -> None:
         """Write what was remembered; keys are given up before others are taken."""
@@ -224,7 +233,8 @@ class LmdbJobs:
         held = self._apply_changes(lean)
         self._apply_deletions()
         self._apply_additions(held)
-        self._apply_keys(held)
+        if held or self._held or self._released or self._unheld:
+            self._apply_keys(held)
 
     def _touched(self) -> list[int]:
         ids = [record.id for record, _ in self._added]
@@ -248,17 +258,21 @@ class LmdbJobs:
         return held
 
     def _apply_deletions(self) -> None:
+        if not self._deleted:
+            return
         delete, jobs, payloads, id_key = self._txn.delete, self._dbs.jobs, self._dbs.payloads, codec.id_key
         for job_id in self._deleted:
             key = id_key(job_id)
             delete(key, db=jobs)
             delete(key, db=payloads)
         logs.forget(self._txn, self._dbs.logs, self._deleted)
-        if self._deleted and self._txn.stat(self._dbs.quarantine)["entries"]:
+        if self._txn.stat(self._dbs.quarantine)["entries"]:
             for job_id in self._deleted:
                 delete(id_key(job_id), db=self._dbs.quarantine)
 
     def _apply_additions(self, held: list[tuple[tuple[str, str], int]]) -> None:
+        if not self._added and not self._payloads:
+            return
         put, jobs, payloads, id_key = self._txn.put, self._dbs.jobs, self._dbs.payloads, codec.id_key
         encode, number = codec.encode_record, self._policies.number
         for record, payload in self._added:
@@ -276,6 +290,8 @@ class LmdbJobs:
                 self._txn.delete(id_key(job_id), db=payloads)
         if self._next_id is not None:
             put(_NEXT_ID, id_key(self._next_id), db=self._dbs.meta)
+            if self._known is not None:
+                self._known.next_id = self._next_id
 
     def _apply_keys(self, held: list[tuple[tuple[str, str], int]]) -> None:
         for key in self._released:

@@ -13,8 +13,11 @@ from jobq.model.records import Place, Rank
 from jobq.model.status import Ordering
 from jobq.ports import Move
 from jobq.repos.lmdb.databases import Databases
+from jobq.repos.lmdb.known import Known
 
 _LAST_ID = 2**64 - 1
+_AFTER_ALL: Rank = (2**63, 0)
+"""A rank behind all places."""
 
 
 class Places(Protocol):
@@ -56,9 +59,10 @@ class Places(Protocol):
 class LmdbPlaces:
     """The places in the orderings' databases."""
 
-    def __init__(self, txn: lmdb.Transaction[bytes], dbs: Databases) -> None:
+    def __init__(self, txn: lmdb.Transaction[bytes], dbs: Databases, known: Known | None = None) -> None:
         self._txn = txn
         self._dbs = dbs
+        self._firsts = None if known is None else known.firsts
 
     def page(self, topic: str, ordering: Ordering, after: Place | None, n: int) -> list[Place]:
         """See Places."""
@@ -72,13 +76,27 @@ class LmdbPlaces:
 
     def due(self, topic: str, ordering: Ordering, until: Rank, n: int) -> list[Place]:
         """See Places."""
+        firsts = self._firsts
+        if firsts is not None:
+            first = firsts.get((topic, ordering))
+            if first is None:
+                first = firsts[topic, ordering] = self._first(topic, ordering)
+            if first > until:
+                return []
         prefix = codec.topic_prefix(topic)
         last = prefix + codec.rank_suffix(*until, _LAST_ID)
         with self._txn.cursor(self._dbs.orderings[ordering]) as cursor:
             if not cursor.set_range(prefix):
                 return []
             keys = islice(takewhile(last.__ge__, cursor.iternext(values=False)), n)
-            return [codec.place_at(topic, ordering, key) for key in keys]
+            found = [codec.place_at(topic, ordering, key) for key in keys]
+        if firsts is not None and not found:
+            firsts[topic, ordering] = self._first(topic, ordering)
+        return found
+
+    def _first(self, topic: str, ordering: Ordering) -> Rank:
+        first = self.page(topic, ordering, None, 1)
+        return first[0][2:4] if first else _AFTER_ALL
 
     def oldest_ready(self, topic: str) -> int | None:
         """See Places."""
@@ -126,11 +144,14 @@ class LmdbPlaces:
     def move(self, moves: Sequence[Move]) -> None:
         """See Places."""
         put, delete, orderings, place_key = self._txn.put, self._txn.delete, self._dbs.orderings, codec.place_key
+        firsts = self._firsts
         for old, new in moves:
             if old is not None:
-                delete(place_key(old), db=orderings[old.ordering])
+                delete(place_key(old), db=orderings[old[1]])
             if new is not None:
-                put(place_key(new), b"", db=orderings[new.ordering])
+                put(place_key(new), b"", db=orderings[new[1]])
+                if firsts and (first := firsts.get(new[:2])) is not None and new[2:4] < first:
+                    firsts[new[:2]] = new[2:4]
 
     def forget(self, topic: str) -> None:
         """See Places: nothing is kept."""

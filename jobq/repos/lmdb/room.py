@@ -19,7 +19,7 @@ class Room:
 
     def __init__(self, environment: Environment) -> None:
         self._environment = environment
-        self._page_size = environment.env.stat()["psize"]
+        self._page_size = environment.page_size
         # A bounded address space may have left a smaller map, of which a fifth is kept for settling jobs, too.
         most = min(environment.properties.max_size, environment.map_size() * 4 // 5)
         self._most_pages = most // self._page_size
@@ -44,24 +44,30 @@ class Room:
                 )
             new_pages = max(0, used + new_pages - pages)
         # Only a file that grows takes from the disk, so a disk that was found roomy is looked at again only then.
-        if pages + new_pages > self._pages_with_disk:
-            return self._disk_shortage(pages, new_pages)
+        if pages + new_pages > self._pages_with_disk and (shortage := self._disk_shortage(txn, pages, new_pages)):
+            return shortage
+        self._environment.expect((pages + new_pages) * self._page_size)
         return None
 
-    def _disk_shortage(self, pages: int, new_pages: int) -> str | None:
+    def _disk_shortage(self, txn: lmdb.Transaction[bytes], pages: int, new_pages: int) -> str | None:
         try:
             disk = os.statvfs(self._environment.path)
         except OSError as problem:
             raise StorageError(f"{self._environment.path} is not there any more: {problem.strerror}") from problem
         left = disk.f_bavail * disk.f_frsize
         reserve = max(SMALLEST_RESERVE, pages * self._page_size // 4)
-        if disk.f_blocks and left - new_pages * self._page_size < reserve:  # 0: it has no size, as a ramfs
+        needed = reserve + new_pages * self._page_size - max(0, self._environment.allocated() - pages * self._page_size)
+        if disk.f_blocks and left < needed and left < needed - self._free(txn, pages):  # 0: it has no size, as a ramfs
             return (
                 f"the disk of {self._environment.path} has {left} bytes left, and {reserve} are kept for settling "
                 "jobs: make room on it"
             )
         self._pages_with_disk = pages + new_pages
         return None
+
+    def _free(self, txn: lmdb.Transaction[bytes], pages: int) -> int:
+        """The bytes that the file has free, as those of deleted jobs."""
+        return (pages - used_pages(txn, self._environment.dbs)) * self._page_size
 
 
 def used_pages(txn: lmdb.Transaction[bytes], dbs: Databases) -> int:

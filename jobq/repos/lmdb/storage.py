@@ -19,6 +19,7 @@ from jobq.repos.lmdb.backup import Backup
 from jobq.repos.lmdb.environment import Environment
 from jobq.repos.lmdb.grouping import Seat
 from jobq.repos.lmdb.jobs import LmdbJobs
+from jobq.repos.lmdb.known import Known
 from jobq.repos.lmdb.places import LmdbPlaces
 from jobq.repos.lmdb.properties import Settings, check_settings
 from jobq.repos.lmdb.registry import REGISTRY
@@ -34,12 +35,12 @@ class LmdbUnit:
 
     __slots__ = ("jobs", "now", "topics")
 
-    def __init__(self, environment: Environment, txn: lmdb.Transaction[bytes]) -> None:
-        clock = environment.clock
+    def __init__(self, environment: Environment, txn: lmdb.Transaction[bytes], known: Known | None = None) -> None:
+        clock, dbs = environment.clock, environment.dbs
         self.now = Now(clock.wall(), clock.steady(), environment.properties.generation)
-        self.jobs = LmdbJobs(txn, environment.dbs, environment.policies)
-        places = LmdbPlaces(txn, environment.dbs) if environment.places is None else environment.places
-        self.topics = LmdbTopics(txn, environment.dbs, environment.states, places)
+        self.jobs = LmdbJobs(txn, dbs, environment.policies, known)
+        places = LmdbPlaces(txn, dbs, known) if environment.places is None else environment.places
+        self.topics = LmdbTopics(txn, dbs, environment.states, places, known)
 
 
 class BodyWork(Generic[T]):
@@ -54,7 +55,7 @@ class BodyWork(Generic[T]):
 
     def prepare(self, txn: lmdb.Transaction[bytes], ahead: int) -> int:
         """Run the body, and see that there is room for what it adds."""
-        unit = self._unit = LmdbUnit(self._environment, txn)
+        unit = self._unit = LmdbUnit(self._environment, txn, self._environment.known)
         self.result = self._body(unit)
         new_bytes, text_bytes = unit.jobs.new_bytes(), unit.jobs.text_bytes()
         if new_bytes:

@@ -11,20 +11,29 @@ from jobq.model.records import Place, Rank, Tally, TopicState
 from jobq.model.status import Ordering
 from jobq.ports import Move
 from jobq.repos.lmdb.databases import Databases
+from jobq.repos.lmdb.known import Known
 from jobq.repos.lmdb.places import Places
 
-KnownStates = dict[str, tuple[bytes, TopicState]]
+DecodedStates = dict[str, tuple[bytes, TopicState]]
 """Counters and the bytes they were read from: where the bytes are still the same, they need no decoding (7 µs)."""
 
 
 class LmdbTopics:
     """The TopicRepository of one transaction: reads it, remembers what to write."""
 
-    def __init__(self, txn: lmdb.Transaction[bytes], dbs: Databases, known: KnownStates, places: Places) -> None:
+    def __init__(
+        self,
+        txn: lmdb.Transaction[bytes],
+        dbs: Databases,
+        decoded: DecodedStates,
+        places: Places,
+        known: Known | None = None,
+    ) -> None:
         self._txn = txn
         self._dbs = dbs
-        self._known = known
+        self._decoded = decoded
         self._places = places
+        self._known = known
         self.states: dict[str, TopicState] = {}
         self.moves: list[Move] = []
 
@@ -35,13 +44,21 @@ class LmdbTopics:
 
     def state(self, topic: str) -> TopicState | None:
         """See TopicRepository."""
-        data = self._txn.get(topic.encode(), db=self._dbs.topics)
+        known = self._known
+        if known is None:
+            return self._read(topic)
+        if topic not in known.states:
+            known.states[topic] = self._read(topic)
+        return known.states[topic]
+
+    def _read(self, topic: str) -> TopicState | None:
+        data = self._txn.get(topic.encode(), None, self._dbs.topics)
         if data is None:
             return None
-        known = self._known.get(topic)
-        if known is None or known[0] != data:
-            known = self._known[topic] = (data, codec.decode_state(topic, data))
-        return known[1]
+        decoded = self._decoded.get(topic)
+        if decoded is None or decoded[0] != data:
+            decoded = self._decoded[topic] = (data, codec.decode_state(topic, data))
+        return decoded[1]
 
     def head(self, topic: str, n: int) -> list[Place]:
         """See TopicRepository."""
@@ -92,13 +109,18 @@ class LmdbTopics:
 
     def apply(self) -> None:
         """Write what was remembered."""
-        self._places.move(self.moves)
+        if self.moves:
+            self._places.move(self.moves)
         for topic, state in self.states.items():
             if state.is_gone():
                 self._txn.delete(topic.encode(), db=self._dbs.topics)
-                self._known.pop(topic, None)
+                self._decoded.pop(topic, None)
                 self._places.forget(topic)
             else:
                 data = codec.encode_state(state)
                 self._txn.put(topic.encode(), data, db=self._dbs.topics)
-                self._known[topic] = (data, state)
+                self._decoded[topic] = (data, state)
+                if self._known is not None:
+                    self._known.note_write()
+            if self._known is not None:
+                self._known.states[topic] = None if state.is_gone() else state
