@@ -12,7 +12,7 @@ from typing import TypeVar, cast
 
 from jobq import lifecycle
 from jobq.model.records import Entry, Place, Record, Tally, TopicState
-from jobq.model.status import WAITING, Ordering, Status
+from jobq.model.status import IN_DELAYED, IN_READY, WAITING, Status
 from jobq.ports import Change, Move, Storage, UnitOfWork
 
 T = TypeVar("T")
@@ -105,7 +105,7 @@ class Draft:
         before = [old for old, _ in self._changes.values()]
         after = [*(new for _, new in self._changes.values() if new is not None), *self._fresh.values()]
         came, went = (sum(r.topic == topic and r.status in WAITING for r in records) for records in (after, before))
-        return now[Ordering.READY] + now[Ordering.DELAYED] + came - went
+        return now[IN_READY] + now[IN_DELAYED] + came - went
 
     def is_empty(self) -> bool:
         """Whether this draft changed no job yet, and added none."""

@@ -12,7 +12,17 @@ from typing import NoReturn
 from jobq.errors import InvalidStatus
 from jobq.model.records import Now, Place, Policy, Rank, Record
 from jobq.model.requests import Request
-from jobq.model.status import CancelReason, Ordering, Status
+from jobq.model.status import (
+    IN_CANCELED,
+    IN_DEAD,
+    IN_DELAYED,
+    IN_DONE,
+    IN_READY,
+    IN_RESERVED,
+    CancelReason,
+    Ordering,
+    Status,
+)
 from jobq.model.times import FOREVER
 
 READY, DELAYED, RESERVED, DONE, CANCELED = Status
@@ -26,28 +36,29 @@ def place_of(job: Record) -> Place:
     """Where the job waits: its topic, its ordering, and its rank there. Computed from the job alone."""
     status = job.status
     if status is READY:
-        return _NEW(Place, (job.topic, Ordering.READY, job.priority, job.run_at, job.id))
+        return _NEW(Place, (job.topic, IN_READY, job.priority, job.run_at, job.id))
     if status is RESERVED:
-        return _NEW(Place, (job.topic, Ordering.RESERVED, job.generation, job.deadline, job.id))
+        return _NEW(Place, (job.topic, IN_RESERVED, job.generation, job.deadline, job.id))
     if status is DELAYED:
-        return _NEW(Place, (job.topic, Ordering.DELAYED, 0, job.run_at, job.id))
-    return _NEW(Place, (job.topic, _finished_ordering(job), 0, expires_at(job), job.id))
+        return _NEW(Place, (job.topic, IN_DELAYED, 0, job.run_at, job.id))
+    ordering, keep = _retention(job)
+    return _NEW(Place, (job.topic, ordering, 0, FOREVER if keep is None else job.finished_at + keep, job.id))
 
 
 def due_rank(ordering: Ordering, now: Now) -> Rank:
     """Up to which (major, minor) a job of the ordering is due: its time has come, its lease or retention is over."""
-    if ordering is Ordering.RESERVED:
+    if ordering is IN_RESERVED:
         return (now.generation, now.steady)
     return (0, now.wall)
 
 
 def available_at(place: Place, now: Now) -> int | None:
     """The steady time at which a job at this place can next be reserved; None if time alone does not bring that."""
-    if place.ordering is Ordering.READY:
+    if place.ordering is IN_READY:
         return now.steady
-    if place.ordering is Ordering.DELAYED:
+    if place.ordering is IN_DELAYED:
         return now.steady + max(0, place.minor - now.wall)
-    if place.ordering is Ordering.RESERVED:
+    if place.ordering is IN_RESERVED:
         return place.minor if place.major == now.generation else now.steady
     return None
 
@@ -61,26 +72,22 @@ def held_key(job: Record) -> tuple[str, str] | None:
 
 def expires_at(job: Record) -> int:
     """When a finished job's retention ends; FOREVER if it is kept for ever."""
-    keep = _retention(job)
+    _, keep = _retention(job)
     return FOREVER if keep is None else job.finished_at + keep
 
 
 def is_kept(job: Record) -> bool:
     """Whether the job stays after this transition: unfinished, or finished with a retention."""
-    return not job.finished_at or _retention(job) != 0
+    return not job.finished_at or _retention(job)[1] != 0
 
 
-def _finished_ordering(job: Record) -> Ordering:
+def _retention(job: Record) -> tuple[Ordering, int | None]:
+    """The ordering of a finished job, and for how long it is kept there."""
     if job.status is DONE:
-        return Ordering.DONE
-    return Ordering.CANCELED if job.cancel_reason is CancelReason.REQUESTED else Ordering.DEAD
-
-
-def _retention(job: Record) -> int | None:
-    ordering = _finished_ordering(job)
-    if ordering is Ordering.DONE:
-        return job.policy.keep_done
-    return job.policy.keep_canceled if ordering is Ordering.CANCELED else job.policy.keep_dead
+        return IN_DONE, job.policy.keep_done
+    if job.cancel_reason is CancelReason.REQUESTED:
+        return IN_CANCELED, job.policy.keep_canceled
+    return IN_DEAD, job.policy.keep_dead
 
 
 # -- transitions by request --------------------------------------------------------------------------------------------

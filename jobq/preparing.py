@@ -11,7 +11,6 @@ from jobq.model.options import JobOptions, Limits, with_overrides
 from jobq.model.records import Policy, policy_of
 from jobq.model.requests import NewJob, Request
 
-
 _NEW = tuple.__new__
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from itertools import islice, takewhile
 
 from jobq.model.records import Place, Rank
-from jobq.model.status import Ordering
+from jobq.model.status import IN_READY, Ordering
 from jobq.ports import Move
 from jobq.repos.heap import Heap
 
@@ -46,7 +46,7 @@ class PlaceIndex:
 
     def oldest_ready(self, topic: str) -> int | None:
         """The earliest run_at of the topic's Ready jobs."""
-        heap = self._heaps.get((topic, Ordering.READY))
+        heap = self._heaps.get((topic, IN_READY))
         return min((place.minor for place in heap.places()), default=None) if heap else None
 
     def count(self, topic: str, ordering: Ordering) -> int:

@@ -9,9 +9,10 @@ from jobq import lifecycle
 from jobq.draft import Draft
 from jobq.model.options import Limits
 from jobq.model.records import Now, Place, Record, Total
-from jobq.model.status import FINISHED_ORDERINGS, Ordering, Status
+from jobq.model.status import FINISHED_ORDERINGS, IN_DELAYED, IN_DONE, IN_READY, IN_RESERVED, Ordering, Status
 from jobq.ports import UnitOfWork
 
+_RESERVED, _WAIT = Total.RESERVED, Total.WAIT
 SWEPT = 1_000
 """Jobs whose time is over that one sweep of a topic sees to."""
 
@@ -36,7 +37,7 @@ def reserve(draft: Draft, topics: Sequence[str], n: int, lease: int | None) -> H
     for topic in topics:
         state = draft.state(topic)
         if not state.paused:
-            if state.now[Ordering.RESERVED] or state.now[Ordering.DELAYED]:
+            if state.now[IN_RESERVED] or state.now[IN_DELAYED]:
                 turned += turn_due(draft, topic, max(n, 100))
             taken += _take(draft, topic, n - len(taken), lease)
             if len(taken) == n:
@@ -54,7 +55,7 @@ def due_in(uow: UnitOfWork, topics: Sequence[str]) -> int | None:
         state = uow.topics.state(topic)
         if state is None or state.paused:
             continue
-        for ordering in (Ordering.READY, Ordering.DELAYED, Ordering.RESERVED):
+        for ordering in (IN_READY, IN_DELAYED, IN_RESERVED):
             if state.now[ordering]:
                 for place in uow.topics.page(topic, ordering, None, 1):
                     at = lifecycle.available_at(place, uow.now)
@@ -71,7 +72,7 @@ def retire(draft: Draft, topics: Iterable[str], n: int, limits: Limits) -> None:
         for ordering in FINISHED_ORDERINGS:
             if now[ordering] and bound > 0:
                 places = over(draft, topic, ordering, bound)
-                if ordering is Ordering.DONE and (excess := _excess(draft, topic, limits)) > len(places):
+                if ordering is IN_DONE and (excess := _excess(draft, topic, limits)) > len(places):
                     places = draft.uow.topics.page(topic, ordering, None, min(bound, excess))
                 if places:
                     draft.discard(places)
@@ -79,7 +80,7 @@ def retire(draft: Draft, topics: Iterable[str], n: int, limits: Limits) -> None:
 
 
 def _excess(draft: Draft, topic: str, limits: Limits) -> int:
-    stored = draft.state(topic).now[Ordering.DONE]
+    stored = draft.state(topic).now[IN_DONE]
     if stored + draft.changed() <= limits.done:
         return 0
     return stored + len(draft.drafted(topic, Status.DONE)) - limits.done
@@ -88,7 +89,7 @@ def _excess(draft: Draft, topic: str, limits: Limits) -> int:
 def first_overdue(uow: UnitOfWork, topics: Sequence[str]) -> str | None:
     """The first of the topics that holds a lease or a finished job whose time is over."""
     for topic in topics:
-        for ordering in (Ordering.RESERVED, *FINISHED_ORDERINGS):
+        for ordering in (IN_RESERVED, *FINISHED_ORDERINGS):
             if uow.topics.due(topic, ordering, lifecycle.due_rank(ordering, uow.now), 1):
                 return topic
     return None
@@ -108,11 +109,11 @@ def over(draft: Draft, topic: str, ordering: Ordering, n: int) -> list[Place]:
 def turn_due(draft: Draft, topic: str, bound: int) -> int:
     """Make up to `bound` jobs Ready whose lease is over (half of them at most) or whose time has come."""
     state = draft.state(topic)
-    expired = over(draft, topic, Ordering.RESERVED, bound // 2) if state.now[Ordering.RESERVED] else []
+    expired = over(draft, topic, IN_RESERVED, bound // 2) if state.now[IN_RESERVED] else []
     if expired:
         for job in draft.at([place for place in expired if not draft.has_touched(place.id)]):
             _expire(draft, job)
-    due = over(draft, topic, Ordering.DELAYED, bound - len(expired)) if state.now[Ordering.DELAYED] else []
+    due = over(draft, topic, IN_DELAYED, bound - len(expired)) if state.now[IN_DELAYED] else []
     if due:
         for job in draft.at([place for place in due if not draft.has_touched(place.id)]):
             draft.change(job, lifecycle.due(job))
@@ -140,8 +141,8 @@ def _take(draft: Draft, topic: str, n: int, lease: int | None) -> list[Record]:
         taken.append(held)
     if taken:
         tally = draft.tally(topic)
-        tally.totals[Total.RESERVED] += len(taken)
-        tally.totals[Total.WAIT] += waited
+        tally.totals[_RESERVED] += len(taken)
+        tally.totals[_WAIT] += waited
         tally.reserved_at = now.wall
     return taken
 
@@ -149,10 +150,10 @@ def _take(draft: Draft, topic: str, n: int, lease: int | None) -> list[Record]:
 def _ready(draft: Draft, topic: str, n: int) -> list[Record]:
     """The n first Ready jobs, with those that this draft itself made Ready in their places."""
     if draft.is_empty():
-        return draft.at(draft.uow.topics.head(topic, n)) if draft.state(topic).now[Ordering.READY] else []
+        return draft.at(draft.uow.topics.head(topic, n)) if draft.state(topic).now[IN_READY] else []
     drafted = draft.drafted(topic, Status.READY)
     left = draft.left_ready(topic)
-    if not draft.state(topic).now[Ordering.READY] and not drafted:
+    if not draft.state(topic).now[IN_READY] and not drafted:
         return []
     places = draft.uow.topics.head(topic, n + left)
     if drafted or left:

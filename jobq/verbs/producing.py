@@ -13,6 +13,8 @@ from jobq.model.records import Total
 from jobq.model.requests import Request
 from jobq.model.status import WAITING, Status
 
+_ENQUEUED = Total.ENQUEUED
+
 
 def enqueue(draft: Draft, requests: Sequence[Request], limits: Limits) -> list[int]:
     """Enqueue all requests and return their ids in order; for a request that kept or replaced a job, that job's id.
@@ -68,7 +70,7 @@ def _add(draft: Draft, job_id: int, request: Request) -> None:
     now = draft.now
     draft.add(lifecycle.enqueue(job_id, request, now), request.payload)
     tally = draft.tally(request.topic)
-    tally.totals[Total.ENQUEUED] += 1
+    tally.totals[_ENQUEUED] += 1
     tally.enqueued_at = now.wall
 
 

@@ -13,6 +13,10 @@ from jobq.model.requests import Request
 from jobq.model.status import CancelReason, Status
 from jobq.verbs import producing
 
+# As `IN_READY` and its like in model.status.
+DONE, CANCELED = Status.DONE, Status.CANCELED
+_DONE, _RUN = Total.DONE, Total.RUN
+
 
 class Settlement(NamedTuple):
     """One reservation and what becomes of it.
@@ -81,10 +85,11 @@ def log(draft: Draft, job_id: int, attempt: int, message: str) -> bool:
 def count(tally: Tally, before: Record, after: Record, is_retry: bool) -> None:
     """Count a change of a job once: as done, canceled, dead or retried."""
     totals = tally.totals
-    if after.status is Status.DONE:
-        totals[Total.DONE] += 1
-        totals[Total.RUN] += max(0, after.finished_at - before.reserved_at)
-    elif after.status is Status.CANCELED:
+    if after.status is DONE:
+        totals[_DONE] += 1
+        if after.finished_at > before.reserved_at:
+            totals[_RUN] += after.finished_at - before.reserved_at
+    elif after.status is CANCELED:
         totals[Total.CANCELED if after.cancel_reason is CancelReason.REQUESTED else Total.DEAD] += 1
     elif is_retry:
         totals[Total.RETRIED] += 1

@@ -35,7 +35,7 @@ class Question(NamedTuple):
 class Reply(NamedTuple):
     """What the parent says to a question.
 
-    A value and the job's deadline in nanoseconds since 1970; or the name of an error, its message, and its other attributes.
+    A value and the job's deadline in nanoseconds since 1970; or an error's name, message and other attributes.
     """
 
     value: Any = None

@@ -10,7 +10,7 @@ import lmdb
 
 from jobq import codec
 from jobq.model.records import Place, Rank
-from jobq.model.status import Ordering
+from jobq.model.status import IN_READY, Ordering
 from jobq.ports import Move
 from jobq.repos.lmdb.databases import Databases
 from jobq.repos.lmdb.known import Known
@@ -104,10 +104,10 @@ class LmdbPlaces:
 
     def _first_of_each_priority(self, topic: str) -> Iterator[Place]:
         prefix = codec.topic_prefix(topic)
-        with self._txn.cursor(self._dbs.orderings[Ordering.READY]) as cursor:
+        with self._txn.cursor(self._dbs.orderings[IN_READY]) as cursor:
             found = cursor.set_range(prefix)
             while found and (key := cursor.key()).startswith(prefix):
-                place = codec.place_at(topic, Ordering.READY, key)
+                place = codec.place_at(topic, IN_READY, key)
                 yield place
                 found = cursor.set_range(prefix + codec.rank_suffix(place.major + 1, 0, 0))
 

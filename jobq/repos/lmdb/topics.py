@@ -8,7 +8,7 @@ import lmdb
 
 from jobq import codec
 from jobq.model.records import Place, Rank, Tally, TopicState
-from jobq.model.status import Ordering
+from jobq.model.status import IN_READY, Ordering
 from jobq.ports import Move
 from jobq.repos.lmdb.databases import Databases
 from jobq.repos.lmdb.known import Known
@@ -62,7 +62,7 @@ class LmdbTopics:
 
     def head(self, topic: str, n: int) -> list[Place]:
         """See TopicRepository."""
-        return self._places.page(topic, Ordering.READY, None, n)
+        return self._places.page(topic, IN_READY, None, n)
 
     def due(self, topic: str, ordering: Ordering, until: Rank, n: int) -> list[Place]:
         """See TopicRepository."""

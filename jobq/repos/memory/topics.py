@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from jobq.model.records import Place, Rank, Tally, TopicState
-from jobq.model.status import Ordering
+from jobq.model.status import IN_READY, Ordering
 from jobq.ports import Move
 from jobq.repos.places import PlaceIndex
 
@@ -37,7 +37,7 @@ class MemoryTopics:
 
     def head(self, topic: str, n: int) -> list[Place]:
         """See TopicRepository."""
-        return self._places.page(topic, Ordering.READY, None, n)
+        return self._places.page(topic, IN_READY, None, n)
 
     def due(self, topic: str, ordering: Ordering, until: Rank, n: int) -> list[Place]:
         """See TopicRepository."""
