@@ -10,7 +10,7 @@ from hashlib import blake2b
 from typing import NoReturn
 
 from jobq.errors import InvalidStatus
-from jobq.model.records import Now, Place, Policy, Rank, Record
+from jobq.model.records import Now, Place, Policy, Rank, Record, Tally, Total
 from jobq.model.requests import Request
 from jobq.model.status import (
     IN_CANCELED,
@@ -26,6 +26,7 @@ from jobq.model.status import (
 from jobq.model.times import FOREVER
 
 READY, DELAYED, RESERVED, DONE, CANCELED = Status
+_ENQUEUED, _RESERVED, _DONE, _WAIT, _RUN = Total.ENQUEUED, Total.RESERVED, Total.DONE, Total.WAIT, Total.RUN
 _NEW = tuple.__new__
 
 
@@ -255,6 +256,36 @@ def backoff(policy: Policy, count: int, job_id: int) -> int:
         share = int.from_bytes(digest, "big") / 2**64
         wait = int(wait * (1 + policy.jitter * (2 * share - 1)))
     return wait
+
+
+# -- the counters ------------------------------------------------------------------------------------------------------
+
+
+def count_enqueued(tally: Tally, now: Now) -> None:
+    """Count a new job."""
+    tally.totals[_ENQUEUED] += 1
+    tally.enqueued_at = now.wall
+
+
+def count_reserved(tally: Tally, before: Record, now: Now) -> None:
+    """Count a job that is reserved, and for how long it was Ready."""
+    tally.totals[_RESERVED] += 1
+    if now.wall > before.run_at:
+        tally.totals[_WAIT] += now.wall - before.run_at
+    tally.reserved_at = now.wall
+
+
+def count_settled(tally: Tally, before: Record, after: Record, is_retry: bool) -> None:
+    """Count a change of a job once: as done, canceled, dead or retried."""
+    totals = tally.totals
+    if after.status is DONE:
+        totals[_DONE] += 1
+        if after.finished_at > before.reserved_at:
+            totals[_RUN] += after.finished_at - before.reserved_at
+    elif after.status is CANCELED:
+        totals[Total.CANCELED if after.cancel_reason is CancelReason.REQUESTED else Total.DEAD] += 1
+    elif is_retry:
+        totals[Total.RETRIED] += 1
 
 
 # -- the log -----------------------------------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ from jobq.model.records import (
     Tally,
     TopicState,
 )
+from jobq.model.requests import Request
 from jobq.model.status import Ordering
 
 T = TypeVar("T")
@@ -235,6 +236,41 @@ class UnitOfWork(Protocol):
     @property
     def topics(self) -> TopicRepository:
         """Where each job waits."""
+        ...
+
+
+class NotPlain(Exception):
+    """What an Express was asked for is not plain, and is to be done by `transact`."""
+
+
+Taken = tuple[Record, bytes, Now]
+"""A job that was reserved, its payload, and when."""
+
+
+class Express(Protocol):
+    """One job a call, straight: what a storage may offer beside `transact`, by the same rules.
+
+    Each verb raises NotPlain, having changed nothing, where more is asked for than one job's record and place.
+    """
+
+    def add(self, request: Request) -> int:
+        """Enqueue a job that has no unique key and wants no log, and return its id."""
+        ...
+
+    def take(
+        self, topics: Sequence[str], lease: int | None, most: int, when_committed: Callable[[Taken], object]
+    ) -> None:
+        """Reserve the first Ready job of these topics, for `lease` nanoseconds (None: its own).
+
+        Not where a lease, a delay or a retention of the topics is over, or one has more than `most` Done jobs.
+        """
+        ...
+
+    def settle(self, record: Record, change: Callable[[Record, Now], Record], is_retry: bool, most: int) -> None:
+        """Change a job, given as it was reserved, if that reservation stands, it has no unique key, and is kept.
+
+        is_retry: whether that counts as a retry if the job lives on. most: see `take`, with this job counted.
+        """
         ...
 
 

@@ -21,13 +21,14 @@ from jobq.draft import Draft, commit
 from jobq.errors import LeaseLost, ServiceClosed
 from jobq.job import Job, lost_message
 from jobq.model.options import JobOptions, Limits, OptionOverrides
-from jobq.model.requests import UNSET, NewJob, OnDuplicate, PayloadLike
+from jobq.model.records import Record
+from jobq.model.requests import UNSET, NewJob, OnDuplicate, PayloadLike, Request
 from jobq.model.status import FINISHED_ORDERINGS, ORDERINGS_OF, CancelReason, Ordering, Status, StatusLike
 from jobq.model.times import Seconds, duration, instant, moment
 from jobq.model.views import Difference, Exchange, JobInfo, JobLog, TopicStats, wall_deadline
 from jobq.outcomes import Done, Outcome, Reject, Release, Retry
 from jobq.paths import absolute_path
-from jobq.ports import Clock, Storage, UnitOfWork
+from jobq.ports import Clock, Express, NotPlain, Storage, Taken, UnitOfWork
 from jobq.settlements import meaning
 from jobq.sweeping import Sweeper
 from jobq.taking import Taking
@@ -72,6 +73,7 @@ class JobService:
         self._defaults = preparing.Defaults(defaults, topic_defaults)
         self._limits = inputs.limits(limits)
         self._storage = storage
+        self._express: Express | None = getattr(storage, "express", None)
         self._abandoned = Abandoned(storage, self._limits)
         self._sweeper = Sweeper(storage, self._limits)
         self._crews: WeakSet[Crew] = WeakSet()
@@ -140,6 +142,11 @@ class JobService:
             **overrides,
         )
         request = preparing.request(job, self._defaults, self._limits)
+        if self._express is not None and self._limits.depth is None and _is_plain(request):
+            self._check_open()
+            self._abandoned.release()
+            with suppress(NotPlain):
+                return self._express.add(request)
         return self._commit(lambda draft: producing.enqueue(draft, [request], self._limits))[0]
 
     def enqueue_many(self, jobs: Iterable[NewJob]) -> list[int]:
@@ -285,6 +292,8 @@ class JobService:
 
         try:
             with _settling(handles):
+                if not requests and not taking.topics and self._settle_one(handles, settlements):
+                    return Exchange([], [], self._mark_settled(pairs, []))
                 haul, ids, lost = self._commit(everything, lambda outcome: taking.note(outcome[0]))
                 gone = self._mark_settled(pairs, lost)
             if taking.topics:
@@ -542,8 +551,33 @@ class JobService:
 
         if handles:
             with _settling(handles):
-                lost = self._mark_settled([(job, outcome) for job in handles], self._commit(verb))
+                positions = [] if self._settle_one(handles, settlements) else self._commit(verb)
+                lost = self._mark_settled([(job, outcome) for job in handles], positions)
             self._raise_lost(lost)
+
+    def _settle_one(self, handles: Sequence[Job], settlements: Sequence[Settlement]) -> bool:
+        """Settle a job straight, if it is one and the storage can; says whether it did."""
+        if self._express is None or len(handles) != 1:
+            return False
+        record, settlement = handles[0]._record, settlements[0]
+        if settlement.then or not _is_plain(record) or record.policy.keep_done == 0:
+            return False
+        self._check_open()
+        self._abandoned.release()
+        try:
+            self._express.settle(record, settlement.change, settlement.is_retry, self._limits.done)
+        except NotPlain:
+            return False
+        return True
+
+    def _take_one(
+        self, topics: Sequence[str], lease: int | None, most: int, when_committed: Callable[[Taken], object]
+    ) -> None:
+        if self._express is None:
+            raise NotPlain
+        self._check_open()
+        self._abandoned.release()
+        self._express.take(topics, lease, most, when_committed)
 
     def _mark_settled(self, pairs: Sequence[tuple[Job, Outcome]], lost: Sequence[int]) -> list[Job]:
         gone = dict.fromkeys([pairs[position][0] for position in lost]) if lost else {}
@@ -599,7 +633,8 @@ class JobService:
     ) -> tuple[Taking, int | None, int]:
         limits = self._limits
         inputs.whole(n, "n", least=1, most=limits.batch)
-        taking = Taking(self._commit, topics, n, None if lease is None else inputs.lease(lease), limits)
+        seconds = None if lease is None else inputs.lease(lease)
+        taking = Taking(self._commit, topics, n, seconds, limits, self._take_one)
         return taking, inputs.timeout(timeout), duration(linger, "linger")
 
     def _wait(self, taking: Taking, first: Haul, timeout: int | None, linger: int) -> None:
@@ -642,6 +677,11 @@ class JobService:
                 more = after is not None
             pruned += count
         return pruned
+
+
+def _is_plain(job: Request | Record) -> bool:
+    """Whether what becomes of a job changes nothing but its record and its place."""
+    return not job.unique_key and not job.policy.log_status_change
 
 
 def _settling(jobs: Sequence[Job]) -> AbstractContextManager[None]:

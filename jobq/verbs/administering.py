@@ -10,14 +10,13 @@ from jobq.errors import DuplicateJob, InvalidStatus, JobNotFound
 from jobq.model.records import Place, Record
 from jobq.model.status import Ordering
 from jobq.verbs.consuming import over
-from jobq.verbs.settling import count
 
 
 def cancel(draft: Draft, ids: Sequence[int], note: str) -> None:
     """Cancel unfinished jobs."""
     for job, after in _transitions(draft, ids, lambda job: lifecycle.cancel(job, draft.now, note)):
         draft.change(job, after)
-        count(draft.tally(job.topic), job, after, is_retry=False)
+        lifecycle.count_settled(draft.tally(job.topic), job, after, is_retry=False)
 
 
 def reset(draft: Draft, ids: Sequence[int]) -> None:

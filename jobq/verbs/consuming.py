@@ -12,7 +12,6 @@ from jobq.model.records import Now, Place, Record, Total
 from jobq.model.status import FINISHED_ORDERINGS, IN_DELAYED, IN_DONE, IN_READY, IN_RESERVED, Ordering, Status
 from jobq.ports import UnitOfWork
 
-_RESERVED, _WAIT = Total.RESERVED, Total.WAIT
 SWEPT = 1_000
 """Jobs whose time is over that one sweep of a topic sees to."""
 
@@ -132,18 +131,11 @@ def _expire(draft: Draft, job: Record) -> None:
 def _take(draft: Draft, topic: str, n: int, lease: int | None) -> list[Record]:
     now, reserve, change = draft.now, lifecycle.reserve, draft.change
     taken = []
-    waited = 0
     for job in _ready(draft, topic, n):
         held = reserve(job, now, lease)
         change(job, held)
-        if now.wall > job.run_at:
-            waited += now.wall - job.run_at
+        lifecycle.count_reserved(draft.tally(topic), job, now)
         taken.append(held)
-    if taken:
-        tally = draft.tally(topic)
-        tally.totals[_RESERVED] += len(taken)
-        tally.totals[_WAIT] += waited
-        tally.reserved_at = now.wall
     return taken
 
 

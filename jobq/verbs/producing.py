@@ -9,11 +9,8 @@ from jobq import lifecycle
 from jobq.draft import Draft
 from jobq.errors import DuplicateJob, StorageCorrupt, TopicFull
 from jobq.model.options import Limits
-from jobq.model.records import Total
 from jobq.model.requests import Request
 from jobq.model.status import WAITING, Status
-
-_ENQUEUED = Total.ENQUEUED
 
 
 def enqueue(draft: Draft, requests: Sequence[Request], limits: Limits) -> list[int]:
@@ -69,9 +66,7 @@ def _enqueue_with_keys(draft: Draft, requests: Sequence[Request], limits: Limits
 def _add(draft: Draft, job_id: int, request: Request) -> None:
     now = draft.now
     draft.add(lifecycle.enqueue(job_id, request, now), request.payload)
-    tally = draft.tally(request.topic)
-    tally.totals[_ENQUEUED] += 1
-    tally.enqueued_at = now.wall
+    lifecycle.count_enqueued(draft.tally(request.topic), now)
 
 
 def _replace(draft: Draft, holder: int, request: Request) -> None:

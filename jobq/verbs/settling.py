@@ -8,14 +8,9 @@ from typing import NamedTuple
 from jobq import lifecycle
 from jobq.draft import Draft
 from jobq.model.options import Limits
-from jobq.model.records import Now, Record, Tally, Total
+from jobq.model.records import Now, Record
 from jobq.model.requests import Request
-from jobq.model.status import CancelReason, Status
 from jobq.verbs import producing
-
-# As `IN_READY` and its like in model.status.
-DONE, CANCELED = Status.DONE, Status.CANCELED
-_DONE, _RUN = Total.DONE, Total.RUN
 
 
 class Settlement(NamedTuple):
@@ -48,7 +43,7 @@ def settle(draft: Draft, settlements: Sequence[Settlement], limits: Limits) -> t
             continue
         after = change(job, now)
         draft.change(job, after)
-        count(draft.tally(job.topic), job, after, is_retry)
+        lifecycle.count_settled(draft.tally(job.topic), job, after, is_retry)
         if then:
             followers += then
     return lost, producing.enqueue(draft, followers, limits) if followers else []
@@ -80,16 +75,3 @@ def log(draft: Draft, job_id: int, attempt: int, message: str) -> bool:
         return False
     draft.log(job_id, message)
     return True
-
-
-def count(tally: Tally, before: Record, after: Record, is_retry: bool) -> None:
-    """Count a change of a job once: as done, canceled, dead or retried."""
-    totals = tally.totals
-    if after.status is DONE:
-        totals[_DONE] += 1
-        if after.finished_at > before.reserved_at:
-            totals[_RUN] += after.finished_at - before.reserved_at
-    elif after.status is CANCELED:
-        totals[Total.CANCELED if after.cancel_reason is CancelReason.REQUESTED else Total.DEAD] += 1
-    elif is_retry:
-        totals[Total.RETRIED] += 1

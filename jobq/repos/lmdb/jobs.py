@@ -21,7 +21,7 @@ from jobq.repos.lmdb.policies import Policies
 
 log = logging.getLogger("jobq")
 
-_NEXT_ID = b"next_id"
+NEXT_ID = b"next_id"
 _ID_SIZE = 8
 _LAST_ID = 2 ** (8 * _ID_SIZE) - 1
 PER_JOB = 300
@@ -33,7 +33,7 @@ _OVERFLOW = 2_000
 
 def next_id(txn: lmdb.Transaction[bytes], dbs: Databases) -> int:
     """The first id that was not given yet."""
-    stored = txn.get(_NEXT_ID, db=dbs.meta)
+    stored = txn.get(NEXT_ID, db=dbs.meta)
     return 1 if stored is None else codec.id_of(stored)
 
 
@@ -45,8 +45,8 @@ def _ids_behind(txn: lmdb.Transaction[bytes], db: lmdb._Database, after: int, n:
         return list(islice((codec.id_of(key) for key in keys if len(key) == _ID_SIZE), n))
 
 
-def _in_pages(size: int) -> int:
-    # LMDB gives a value of about half a page or more pages of its own.
+def in_pages(size: int) -> int:
+    """What a value of this size takes: LMDB gives one of about half a page or more pages of its own."""
     return size if size < _OVERFLOW else (size // 4096 + 1) * 4096
 
 
@@ -204,17 +204,17 @@ class LmdbJobs:
         """What new jobs and payloads come to in the file, about: room that settling jobs does not give back."""
         if not self._added and not self._payloads:
             return 0
-        payloads = sum([_in_pages(len(payload)) for _, payload in self._added + self._payloads])
+        payloads = sum([in_pages(len(payload)) for _, payload in self._added + self._payloads])
         return payloads + PER_JOB * len(self._added)
 
     def text_bytes(self) -> int:
         """What log lines, and notes, errors and results of changed jobs come to: left out where there is no room."""
         size = 0
         for entry in self._entries:
-            size += _in_pages(len(entry.message.encode()) + PER_LINE)
+            size += in_pages(len(entry.message.encode()) + PER_LINE)
         for _, new in self._changed:
             if new.result or new.last_error or new.note:
-                size += _in_pages(len(new.result) + len(new.last_error) + len(new.note))
+                size += in_pages(len(new.result) + len(new.last_error) + len(new.note))
         return size
 
     def apply(self, *, lean: bool) -> None:
@@ -289,7 +289,7 @@ class LmdbJobs:
             else:
                 self._txn.delete(id_key(job_id), db=payloads)
         if self._next_id is not None:
-            put(_NEXT_ID, id_key(self._next_id), db=self._dbs.meta)
+            put(NEXT_ID, id_key(self._next_id), db=self._dbs.meta)
             if self._known is not None:
                 self._known.next_id = self._next_id
 

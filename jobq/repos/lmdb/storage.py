@@ -12,11 +12,13 @@ import lmdb
 
 from jobq.clock import SystemClock
 from jobq.errors import ServiceClosed
-from jobq.model.records import Now
+from jobq.model.records import Now, Record
+from jobq.model.requests import Request
 from jobq.paths import absolute_path
-from jobq.ports import Clock, UnitOfWork, Watch
+from jobq.ports import Clock, Express, Taken, UnitOfWork, Watch
 from jobq.repos.lmdb.backup import Backup
 from jobq.repos.lmdb.environment import Environment
+from jobq.repos.lmdb.express import Adding, Reserving, Settling
 from jobq.repos.lmdb.grouping import Seat
 from jobq.repos.lmdb.jobs import LmdbJobs
 from jobq.repos.lmdb.known import Known
@@ -125,18 +127,50 @@ class LmdbStorage:
 
     def transact(self, body: Callable[[UnitOfWork], T], *, when_committed: Callable[[T], object] | None = None) -> T:
         """See Storage. Raises StorageFull, StorageError; ServiceClosed once closed."""
-        environment = self._open_here()
-        work = BodyWork(environment, self._room, body)
+        work = BodyWork(self._open_here(), self._room, body)
         seat = Seat(work)
+        try:
+            self._run(seat)
+        finally:
+            if when_committed is not None and seat.is_done():
+                when_committed(work.result)
+        return work.result
+
+    @property
+    def express(self) -> Express:
+        """See Express: this storage itself."""
+        return self
+
+    def add(self, request: Request) -> int:
+        """See Express."""
+        work = Adding(self._open_here(), self._room, request)
+        self._run(Seat(work))
+        return work.result
+
+    def take(
+        self, topics: Sequence[str], lease: int | None, most: int, when_committed: Callable[[Taken], object]
+    ) -> None:
+        """See Express."""
+        work = Reserving(self._open_here(), topics, lease, most)
+        seat = Seat(work)
+        try:
+            self._run(seat)
+        finally:
+            if seat.is_done():
+                when_committed(work.result)
+
+    def settle(self, record: Record, change: Callable[[Record, Now], Record], is_retry: bool, most: int) -> None:
+        """See Express."""
+        self._run(Seat(Settling(self._open_here(), self._room, record, change, is_retry, most)))
+
+    def _run(self, seat: Seat) -> None:
+        environment = self._environment
         environment.check_reentry()
         try:
             environment.group.run(seat)
         finally:
-            if when_committed is not None and seat.is_done():
-                when_committed(work.result)
             if self._closed:
                 self._leave()
-        return work.result
 
     def view(self, body: Callable[[UnitOfWork], T]) -> T:
         """See Storage."""
