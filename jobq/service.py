@@ -145,8 +145,10 @@ class JobService:
         if self._express is not None and self._limits.depth is None and _is_plain(request):
             self._check_open()
             self._abandoned.release()
-            with suppress(NotPlain):
+            try:
                 return self._express.add(request)
+            except NotPlain:
+                pass
         return self._commit(lambda draft: producing.enqueue(draft, [request], self._limits))[0]
 
     def enqueue_many(self, jobs: Iterable[NewJob]) -> list[int]:

@@ -14,9 +14,9 @@ import lmdb
 
 from jobq import codec, lifecycle
 from jobq.errors import StorageCorrupt
-from jobq.model.records import Now, Place, Record, Tally, TopicState
+from jobq.model.records import Now, Place, Record, Tally
 from jobq.model.requests import Request
-from jobq.model.status import FINISHED_ORDERINGS, IN_DELAYED, IN_DONE, IN_READY, IN_RESERVED
+from jobq.model.status import IN_READY
 from jobq.ports import NotPlain, Taken
 from jobq.repos.lmdb import dirty
 from jobq.repos.lmdb.environment import Environment
@@ -24,6 +24,7 @@ from jobq.repos.lmdb.jobs import NEXT_ID, PER_JOB, in_pages, next_id
 from jobq.repos.lmdb.places import LmdbPlaces
 from jobq.repos.lmdb.room import Room
 from jobq.repos.lmdb.topics import LmdbTopics
+from jobq.repos.plainness import check_finished, check_waiting
 
 _NEW = tuple.__new__
 
@@ -56,23 +57,6 @@ class Desk:
         if job.policy.log_status_change:
             raise NotPlain
         return job
-
-    def check_finished(self, topic: str, state: TopicState, most: int) -> None:
-        """Refuse a topic of which finished jobs are to go. most: how many Done ones it may have."""
-        counts, due, rank = state.now, self.topics.due, (0, self.now.wall)
-        if counts[IN_DONE] > most:
-            raise NotPlain
-        for ordering in FINISHED_ORDERINGS:
-            if counts[ordering] and due(topic, ordering, rank, 1):
-                raise NotPlain
-
-    def check_waiting(self, topic: str, state: TopicState) -> None:
-        """Refuse a topic with a lease or a delay that is over."""
-        now = self.now
-        if state.now[IN_RESERVED] and self.topics.due(topic, IN_RESERVED, lifecycle.due_rank(IN_RESERVED, now), 1):
-            raise NotPlain
-        if state.now[IN_DELAYED] and self.topics.due(topic, IN_DELAYED, (0, now.wall), 1):
-            raise NotPlain
 
     def write(self, old: Record | None, new: Record, tally: Tally) -> None:
         """Write a record, its place, and its topic's counters."""
@@ -147,9 +131,9 @@ class Reserving:
         for topic in self._topics:
             state = desk.topics.state(topic)
             if state is not None:
-                desk.check_finished(topic, state, self._most)
+                check_finished(desk.topics, topic, state, desk.now, self._most)
                 if chosen is None and not state.paused:
-                    desk.check_waiting(topic, state)
+                    check_waiting(desk.topics, topic, state, desk.now)
                     chosen = topic if state.now[IN_READY] else None
         places = [] if chosen is None else desk.topics.head(chosen, 1)
         if not places:
@@ -203,7 +187,7 @@ class Settling:
         state = desk.topics.state(before.topic)
         if state is None or not lifecycle.is_kept(after):
             raise NotPlain
-        desk.check_finished(before.topic, state, self._most - 1)
+        check_finished(desk.topics, before.topic, state, desk.now, self._most - 1)
         size = len(after.result) + len(after.last_error) + len(after.note)
         if size and self._room.shortage(txn, ahead + in_pages(size)):
             raise NotPlain

@@ -11,8 +11,10 @@ from typing import TypeVar
 
 from jobq.clock import SystemClock
 from jobq.errors import ConfigError, ReentrantCall, ServiceClosed, StorageError
-from jobq.model.records import Now
-from jobq.ports import Clock, UnitOfWork, Watch
+from jobq.model.records import Now, Record
+from jobq.model.requests import Request
+from jobq.ports import Clock, Express, Taken, UnitOfWork, Watch
+from jobq.repos.memory.express import OneChange
 from jobq.repos.memory.jobs import JobTable, MemoryJobs
 from jobq.repos.memory.topics import MemoryTopics, TopicTable
 from jobq.repos.waking import Bell, Waiter, calls_after, channels_of, unanswered
@@ -31,6 +33,16 @@ class MemoryUnit:
         self.jobs = jobs
         self.topics = topics
 
+    def apply(self) -> None:
+        """Write what was decided; to do so again changes nothing."""
+        self.jobs.apply()
+        self.topics.apply()
+
+    def redo(self) -> None:
+        """Write what was decided, of which any part may have been written."""
+        self.jobs.apply()
+        self.topics.redo()
+
 
 class Store:
     """What storages of one name share: the tables, their lock, and who waits."""
@@ -43,7 +55,7 @@ class Store:
         self.topics = TopicTable()
         self.bell = Bell(clock)
         self.users = 0
-        self._torn: MemoryUnit | None = None
+        self._torn: MemoryUnit | OneChange | None = None
 
     def view(self, body: Callable[[UnitOfWork], T]) -> T:
         """Run a body that only reads; one thread at a time."""
@@ -55,7 +67,7 @@ class Store:
             finally:
                 self._is_busy = False
 
-    def transact(self, body: Callable[[UnitOfWork], T], applied: list[T]) -> MemoryUnit:
+    def transact(self, body: Callable[[UnitOfWork], T], applied: list[T]) -> None:
         """Run a body and write what it left; its result is in `applied` once that is certain to be written."""
         with self._lock:
             self._check_reentry()
@@ -63,33 +75,47 @@ class Store:
             try:
                 unit = self._fresh()
                 self.apply(unit, body(unit), applied)
-                return unit
             finally:
                 self._is_busy = False
+        if not self.bell.is_quiet():
+            self._announce(unit)
+
+    def change(self, work: Callable[[OneChange], T], applied: list[T]) -> T:
+        """The same for the change of one job."""
+        with self._lock:
+            self._check_reentry()
+            self._is_busy = True
+            try:
+                change = OneChange(self.table, self.topics, self._now())
+                self.apply(change, work(change), applied)
+            finally:
+                self._is_busy = False
+        if not self.bell.is_quiet():
+            self._announce(change)
+        return applied[0]
 
     def _check_reentry(self) -> None:
         if self._is_busy:
             raise ReentrantCall("a verb was called within another one of the same thread: call it later")
 
     def _fresh(self) -> MemoryUnit:
+        return MemoryUnit(self._now(), MemoryJobs(self.table), MemoryTopics(self.topics))
+
+    def _now(self) -> Now:
         if self._torn is not None:
-            self._torn.jobs.apply()
-            self._torn.topics.redo()
+            self._torn.redo()
             self._torn = None
             self.bell.ring_all()
-        now = _NEW(Now, (self.clock.wall(), self.clock.steady(), 0))
-        return MemoryUnit(now, MemoryJobs(self.table), MemoryTopics(self.topics))
+        return _NEW(Now, (self.clock.wall(), self.clock.steady(), 0))
 
-    def announce(self, unit: MemoryUnit) -> None:
-        """Wake whom a unit that was applied gives something."""
+    def _announce(self, unit: MemoryUnit | OneChange) -> None:
         for call in calls_after(unit.topics.moves, unit.topics.states, unit.now, self.bell.is_awaited):
             self.bell.ring(call)
 
-    def apply(self, unit: MemoryUnit, result: T, applied: list[T]) -> None:
+    def apply(self, unit: MemoryUnit | OneChange, result: T, applied: list[T]) -> None:
         """Write what a body left, and note its result. If Ctrl-C breaks in, the next unit of work finishes it first."""
         self._torn, applied[:] = unit, [result]  # no call, which Ctrl-C could follow: both or neither
-        unit.jobs.apply()
-        unit.topics.apply()
+        unit.apply()
         self._torn = None
 
 
@@ -163,13 +189,38 @@ class MemoryStorage:
         store = self._store
         applied: list[T] = []
         try:
-            unit = store.transact(body, applied)
-            if not store.bell.is_quiet():
-                store.announce(unit)
+            store.transact(body, applied)
         finally:
             if applied and when_committed is not None:
                 when_committed(applied[0])
         return applied[0]
+
+    @property
+    def express(self) -> Express:
+        """See Express: this storage itself."""
+        return self
+
+    def add(self, request: Request) -> int:
+        """See Express."""
+        self._check()
+        return self._store.change(lambda change: change.add(request), [])
+
+    def take(
+        self, topics: Sequence[str], lease: int | None, most: int, when_committed: Callable[[Taken], object]
+    ) -> None:
+        """See Express."""
+        self._check()
+        applied: list[Taken] = []
+        try:
+            self._store.change(lambda change: change.take(topics, lease, most), applied)
+        finally:
+            if applied:
+                when_committed(applied[0])
+
+    def settle(self, record: Record, change: Callable[[Record, Now], Record], is_retry: bool, most: int) -> None:
+        """See Express."""
+        self._check()
+        self._store.change(lambda one: one.settle(record, change, is_retry, most), [])
 
     def view(self, body: Callable[[UnitOfWork], T]) -> T:
         """See Storage."""
