@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import lmdb
@@ -485,3 +485,23 @@ def test_a_closed_queue_has_no_file_open(tmp_path: Path) -> None:
     JobService(storage).enqueue("mail", payload=bytes(500_000))
     storage.close()
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_handler_while_a_view_waits_for_the_map_to_grow_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A view that comes while the map grows waits for the writers' lock; with a verb in it, that would be for ever."""
+    with closing(LmdbStorage(tmp_path / "jobs", sync="off")) as storage:
+        svc, directory = JobService(storage), storage._environment
+        svc.enqueue("t")
+        refusals: list[ReentrantCall] = []
+
+        def handler() -> None:
+            with pytest.raises(ReentrantCall) as refusal:
+                svc.enqueue("from-handler")
+            refusals.append(refusal.value)
+
+        monkeypatch.setattr(directory, "_mend", handler)
+        directory._is_quiet = True
+        assert svc.stats("t").enqueued == 1
+        assert len(refusals) == 1

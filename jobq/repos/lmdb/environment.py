@@ -276,7 +276,7 @@ class Environment:
         self._inside.add(mark)
         if self._is_quiet or self._is_broken:
             self._inside.discard(mark)
-            with self._writing:  # which whoever wants quiet holds
+            with self._holding():  # as whoever wants quiet does
                 if not self._is_writing:
                     self._mend()
                 self._inside.add(mark)
