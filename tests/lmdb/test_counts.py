@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -72,3 +74,74 @@ def test_due_jobs_and_retention_cost_no_commit_of_their_own(counted: Counted, cl
     clock.advance(2)
     assert counted.commits(lambda: svc.reserve("mail", 25)) == 1
     assert len(svc.find("done")) == 0
+
+
+class CountedTransaction:
+    """A write transaction that counts what is asked of the B-trees."""
+
+    def __init__(self, txn: Any, operations: Counter[str]) -> None:
+        self._txn = txn
+        self._operations = operations
+
+    def __getattr__(self, name: str) -> Any:
+        real = getattr(self._txn, name)
+        if name not in ("get", "put", "delete", "cursor", "pop", "stat"):
+            return real
+
+        def counting(*arguments: Any, **options: Any) -> Any:
+            self._operations[name] += 1
+            return real(*arguments, **options)
+
+        return counting
+
+
+@pytest.fixture
+def operations(counted: Counted, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """What verbs ask of the B-trees, once a first job has made all known that can be."""
+    environment = counted._storage._environment
+    seen: Counter[str] = Counter()
+    begin = environment._begin
+    for _ in range(2):
+        counted.svc.enqueue("mail", payload=b"x")
+        counted.svc.reserve("mail")[0].done()
+    monkeypatch.setattr(environment, "_begin", lambda: CountedTransaction(begin(), seen))
+    return seen
+
+
+def took(operations: Counter[str]) -> dict[str, int]:
+    """What was asked since this was called before."""
+    asked = dict(operations)
+    operations.clear()
+    return asked
+
+
+def test_what_one_job_a_call_asks_of_the_b_trees(counted: Counted, operations: Counter[str]) -> None:
+    svc = counted.svc
+    # The mark of a backup is looked for; record, payload, place, next id and counters are written.
+    svc.enqueue("mail", payload=b"x")
+    assert took(operations) == {"get": 1, "put": 5}
+    # The mark, the record and the payload; the first place; then record, place (two of them) and counters.
+    [job] = svc.reserve("mail")
+    assert took(operations) == {"get": 3, "cursor": 1, "put": 3, "delete": 1}
+    job.done()
+    assert took(operations) == {"get": 2, "put": 3, "delete": 1}
+
+
+def test_what_a_batch_asks_of_the_b_trees(counted: Counted, operations: Counter[str]) -> None:
+    svc = counted.svc
+    svc.enqueue_many([NewJob("mail", payload=b"x") for _ in range(100)])
+    assert took(operations) == {"get": 1, "put": 302}
+    jobs = svc.reserve("mail", 100)
+    assert took(operations) == {"get": 201, "cursor": 1, "put": 201, "delete": 100}
+    svc.done(jobs)
+    assert took(operations) == {"get": 101, "put": 201, "delete": 100}
+
+
+def test_another_process_that_writes_costs_a_look_at_what_it_wrote(counted: Counted, operations: Counter[str]) -> None:
+    environment = counted._storage._environment
+    with environment.env.begin(write=True) as txn:  # as another process would: behind this one's back
+        txn.put(b"unrelated", b"1", db=environment.dbs.meta)
+    counted.svc.enqueue("mail", payload=b"x")
+    assert took(operations) == {"get": 3, "put": 5}
+    counted.svc.enqueue("mail", payload=b"x")
+    assert took(operations) == {"get": 1, "put": 5}
