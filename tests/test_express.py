@@ -22,7 +22,7 @@ OPTIONS = [
     JobOptions(lease=5, keep_done=3, log_status_change=True),
     JobOptions(lease=9, keep_done=None, keep_dead=4),
 ]
-LIMITS = Limits(done=7)
+LIMITS = Limits(done=2)
 
 Storages = Callable[[str, ManualClock], Storage]
 

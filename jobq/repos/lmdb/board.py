@@ -79,8 +79,8 @@ class Board:
 
     def is_quiet(self) -> bool:
         """Whether no process waits for anything."""
-        masks = self._map[_MASKS : _MASKS + self._used() * _WORD.size]
-        return masks.count(0) == len(masks)
+        used = self._used()
+        return not used or not any(self._map[_MASKS : _MASKS + used * _WORD.size])
 
     def slots(self) -> list[Slot]:
         """All slots that are taken."""
