@@ -21,7 +21,7 @@ from jobq.draft import Draft, commit
 from jobq.errors import LeaseLost, ServiceClosed
 from jobq.job import Job, lost_message
 from jobq.model.options import JobOptions, Limits, OptionOverrides
-from jobq.model.records import Record
+from jobq.model.records import Now, Record
 from jobq.model.requests import UNSET, NewJob, OnDuplicate, PayloadLike, Request
 from jobq.model.status import FINISHED_ORDERINGS, ORDERINGS_OF, CancelReason, Ordering, Status, StatusLike
 from jobq.model.times import Seconds, duration, instant, moment
@@ -29,7 +29,7 @@ from jobq.model.views import Difference, Exchange, JobInfo, JobLog, TopicStats, 
 from jobq.outcomes import Done, Outcome, Reject, Release, Retry
 from jobq.paths import absolute_path
 from jobq.ports import Clock, Express, NotPlain, Storage, Taken, UnitOfWork
-from jobq.settlements import meaning
+from jobq.settlements import Meaning, meaning
 from jobq.sweeping import Sweeper
 from jobq.taking import Taking
 from jobq.verbs import administering, consuming, looking, producing, settling
@@ -177,6 +177,8 @@ class JobService:
         linger: seconds to wait for more, once there is a first job and until there are n; at most half of a lease.
         """
         taking, patience, longest = self._taking(inputs.topics(topics), n, timeout, lease, linger)
+        if n == 1 and (one := self._reserve_one(taking)):
+            return one
         try:
             self._wait(taking, taking.attempt(), patience, longest)
             return self._jobs(taking)
@@ -282,6 +284,10 @@ class JobService:
         requests = preparing.requests(enqueue, self._defaults, self._limits)
         taking, patience, longest = self._taking(inputs.topics_or_none(topics), n, timeout, lease, linger)
         limits = self._limits
+        if len(pairs) == 1 and not requests and not taking.topics:
+            [(job, outcome)] = pairs
+            if self._settle_one(job, outcome, Meaning(*settlements[0][2:])):
+                return Exchange([], [], [])
 
         def everything(draft: Draft) -> tuple[Haul, list[int], list[int]]:
             lost, ids = settling.settle(draft, settlements, limits) if settlements else ([], [])
@@ -294,8 +300,6 @@ class JobService:
 
         try:
             with _settling(handles):
-                if not requests and not taking.topics and self._settle_one(handles, settlements):
-                    return Exchange([], [], self._mark_settled(pairs, []))
                 haul, ids, lost = self._commit(everything, lambda outcome: taking.note(outcome[0]))
                 gone = self._mark_settled(pairs, lost)
             if taking.topics:
@@ -542,9 +546,11 @@ class JobService:
 
     def _settle(self, jobs: Job | Iterable[Job], outcome: Outcome) -> None:
         handles = self._handles(jobs)
-        means = meaning(outcome, self._defaults, self._limits)
-        settlements = [Settlement(job._record.id, job._record.attempt, *means) for job in handles]
         limits = self._limits
+        means = meaning(outcome, self._defaults, limits)
+        if len(handles) == 1 and self._settle_one(handles[0], outcome, means):
+            return
+        settlements = [Settlement(job._record.id, job._record.attempt, *means) for job in handles]
 
         def verb(draft: Draft) -> list[int]:
             lost, _ = settling.settle(draft, settlements, limits)
@@ -553,33 +559,40 @@ class JobService:
 
         if handles:
             with _settling(handles):
-                positions = [] if self._settle_one(handles, settlements) else self._commit(verb)
-                lost = self._mark_settled([(job, outcome) for job in handles], positions)
+                lost = self._mark_settled([(job, outcome) for job in handles], self._commit(verb))
             self._raise_lost(lost)
 
-    def _settle_one(self, handles: Sequence[Job], settlements: Sequence[Settlement]) -> bool:
-        """Settle a job straight, if it is one and the storage can; says whether it did."""
-        if self._express is None or len(handles) != 1:
-            return False
-        record, settlement = handles[0]._record, settlements[0]
-        if settlement.then or not _is_plain(record) or record.policy.keep_done == 0:
+    def _settle_one(self, job: Job, outcome: Outcome, means: Meaning) -> bool:
+        """Settle a job straight, if that is plain; says whether it did."""
+        express, record = self._express, job._record
+        if express is None or means.then or not _is_plain(record) or record.policy.keep_done == 0:
             return False
         self._check_open()
         self._abandoned.release()
-        try:
-            self._express.settle(record, settlement.change, settlement.is_retry, self._limits.done)
-        except NotPlain:
-            return False
+        with _settling([job]):
+            try:
+                express.settle(record, means.change, means.is_retry, self._limits.done)
+            except NotPlain:
+                return False
+            job._outcome = outcome
         return True
 
-    def _take_one(
-        self, topics: Sequence[str], lease: int | None, most: int, when_committed: Callable[[Taken], object]
-    ) -> None:
+    def _reserve_one(self, taking: Taking) -> list[Job]:
+        """Reserve a job straight, if that is plain and there is one."""
         if self._express is None:
-            raise NotPlain
+            return []
         self._check_open()
         self._abandoned.release()
-        self._express.take(topics, lease, most, when_committed)
+        taken: list[Taken] = []
+        try:
+            self._express.take(taking.topics, taking.lease, self._limits.done, taken.append)
+            record, payload, now = taken[0]
+            return [self._job(record, payload, now, taking.lease)]
+        except NotPlain:
+            return []
+        except BaseException:
+            self._abandoned.give_back((record.id, record.attempt) for record, _, _ in taken)
+            raise
 
     def _mark_settled(self, pairs: Sequence[tuple[Job, Outcome]], lost: Sequence[int]) -> list[Job]:
         gone = dict.fromkeys([pairs[position][0] for position in lost]) if lost else {}
@@ -636,7 +649,7 @@ class JobService:
         limits = self._limits
         inputs.whole(n, "n", least=1, most=limits.batch)
         seconds = None if lease is None else inputs.lease(lease)
-        taking = Taking(self._commit, topics, n, seconds, limits, self._take_one)
+        taking = Taking(self._commit, topics, n, seconds, limits)
         return taking, inputs.timeout(timeout), duration(linger, "linger")
 
     def _wait(self, taking: Taking, first: Haul, timeout: int | None, linger: int) -> None:
@@ -650,11 +663,12 @@ class JobService:
         # By id, as a job whose lease ran out in spite of all may have been taken a second time.
         jobs: dict[int, Job] = {}
         for haul in taking.hauls:
-            now = haul.now
             for record, payload in haul.taken:
-                lease = record.policy.lease if taking.lease is None else taking.lease
-                jobs[record.id] = Job(self, record, payload, wall_deadline(record, now), lease)
+                jobs[record.id] = self._job(record, payload, haul.now, taking.lease)
         return list(jobs.values())
+
+    def _job(self, record: Record, payload: bytes, now: Now, lease: int | None) -> Job:
+        return Job(self, record, payload, wall_deadline(record, now), record.policy.lease if lease is None else lease)
 
     def _find(
         self, orderings: Sequence[Ordering], topic: str | None, after: JobInfo | None, limit: int

@@ -7,7 +7,6 @@ from typing import Protocol, TypeVar
 
 from jobq.draft import Draft
 from jobq.model.options import Limits
-from jobq.ports import NotPlain, Taken
 from jobq.verbs import consuming
 from jobq.verbs.consuming import Haul
 
@@ -22,21 +21,14 @@ class Commit(Protocol):
         ...
 
 
-TakeOne = Callable[[Sequence[str], int | None, int, Callable[[Taken], object]], None]
-"""Reserves one job straight; see `ports.Express.take`."""
-
-
 class Taking:
-    """Takes up to n jobs in one transaction or several; if it is one, straight where `take_one` can.
+    """Takes up to n jobs in one transaction or several.
 
     hauls: what was committed so far, whatever interrupts the call; so it is known what there is to give back.
     """
 
-    def __init__(
-        self, commit: Commit, topics: Sequence[str], n: int, lease: int | None, limits: Limits, take_one: TakeOne | None
-    ) -> None:
+    def __init__(self, commit: Commit, topics: Sequence[str], n: int, lease: int | None, limits: Limits) -> None:
         self._commit = commit
-        self._take_one = take_one if n == 1 else None
         self.topics = topics
         self.n = n
         self.lease = lease
@@ -45,13 +37,6 @@ class Taking:
 
     def attempt(self) -> Haul:
         """Take what there is now, as far as jobs are missing, and see to retention."""
-        if self._take_one is not None:
-            try:
-                self._take_one(self.topics, self.lease, self._limits.done, self._note_one)
-            except NotPlain:
-                self._take_one = None
-            else:
-                return self.hauls[-1]
         return self._commit(self._retire_and_take, self.note)
 
     def take(self, draft: Draft) -> Haul:
@@ -62,10 +47,6 @@ class Taking:
         """Remember what was committed."""
         if haul.taken:
             self.hauls.append(haul)
-
-    def _note_one(self, taken: Taken) -> None:
-        record, payload, now = taken
-        self.hauls.append(Haul([(record, payload)], now))
 
     def missing(self) -> int:
         """How many jobs are wanted still."""

@@ -149,6 +149,15 @@ def test_the_plot(some: Results) -> None:
     assert plot(some) == plot(some)
 
 
+def test_the_project_s_documents_are_those_of_its_results() -> None:
+    """`scripts/bench --render benchmarks` writes them anew."""
+    kept = load(ROOT / "benchmarks" / "results.json")
+    assert (ROOT / "benchmarks" / "results.md").read_text() == report(kept)
+    assert (ROOT / "benchmarks" / "results.svg").read_text() == plot(kept)
+    readme = (ROOT / "README.md").read_text()
+    assert put_into(readme, kept) == readme
+
+
 def test_results_are_kept_as_they_are(some: Results, tmp_path: Path) -> None:
     save(some, tmp_path / "results.json")
     assert load(tmp_path / "results.json") == some
