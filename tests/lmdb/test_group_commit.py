@@ -37,7 +37,7 @@ class Bus:
     """A storage whose leader can be kept busy while others take their seats."""
 
     def __init__(self, path: Path) -> None:
-        self.storage = LmdbStorage(path, sync="off")
+        self.storage = LmdbStorage(path, sync="normal")
         self.svc = JobService(self.storage)
         self.pool = ThreadPoolExecutor(40)
         self.group = self.storage._environment.group

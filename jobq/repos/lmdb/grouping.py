@@ -71,6 +71,17 @@ class Seat:
         self.is_alone = False
         self.ring: Ring | None = None
 
+    def do(self, txn: lmdb.Transaction[bytes]) -> None:
+        """Do the work in a transaction of its own."""
+        try:
+            self.work.prepare(txn, 0)
+        except lmdb.Error:
+            raise
+        except Exception as error:
+            self.error = error
+        else:
+            self.work.apply()
+
     def is_settled(self) -> bool:
         """Whether its transaction was committed, or failed in a way that is not to be tried again."""
         return self.fate is not None and (self.fate.is_committed or self.fate.problem is not None)
@@ -132,14 +143,33 @@ class Group:
         try:
             if self._queue or self._loners or self._turn.setdefault(0, seat) is not seat:
                 self._queue.append(seat)
+            elif self._gathering:
+                self._take_turn(seat, is_seated=False)
             else:
-                self._take_turn(seat, is_seated=False)  # nobody is here: 4 µs less than by way of the queue
+                self._run_alone(seat)
             if not seat.is_settled():
                 self._settle(seat)
         except BaseException:
             self._leave(seat)
             raise
         seat.raise_error()
+
+    def _run_alone(self, seat: Seat) -> None:
+        """Run a leader's work while nobody else is here, where there is no fsync to share: 10 µs less.
+
+        Who comes meanwhile finds the turn taken, queues up, and is woken at its end.
+        """
+        fate = Fate(seat.thread)
+        try:
+            seat.fate = fate
+            self._write(seat.do, fate)
+        except Exception as problem:
+            fate.problem = problem
+        finally:
+            fate.is_open = False
+            self._end_turn(seat)
+        if fate.is_committed and seat.error is None:
+            seat.work.announce()
 
     def _settle(self, seat: Seat) -> None:
         while True:
