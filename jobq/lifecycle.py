@@ -71,12 +71,6 @@ def held_key(job: Record) -> tuple[str, str] | None:
     return None
 
 
-def expires_at(job: Record) -> int:
-    """When a finished job's retention ends; FOREVER if it is kept for ever."""
-    _, keep = _retention(job)
-    return FOREVER if keep is None else job.finished_at + keep
-
-
 def is_kept(job: Record) -> bool:
     """Whether the job stays after this transition: unfinished, or finished with a retention."""
     return not job.finished_at or _retention(job)[1] != 0

@@ -10,7 +10,7 @@ import pytest
 
 from jobq import lifecycle
 from jobq.errors import InvalidStatus
-from jobq.model.records import Now, Place, Record
+from jobq.model.records import Now, Place, Record, Tally, Total
 from jobq.model.status import CancelReason, Ordering, Status
 from jobq.model.times import FOREVER, SECOND
 from tests.records import CANCELED, DELAYED, DONE, LATER, NOW, POLICY, READY, RESERVED, dead, job, policy, request
@@ -287,7 +287,7 @@ def test_each_end_has_its_own_retention(record: Record, option: str) -> None:
     others = dict.fromkeys({"keep_done", "keep_canceled", "keep_dead"} - {option}, 77)
     for keep, kept, expires in ((0, False, NOW.wall), (5, True, NOW.wall + 5 * SECOND), (None, True, FOREVER)):
         one = record._replace(policy=policy(**{option: keep}, **others))
-        assert (lifecycle.is_kept(one), lifecycle.expires_at(one)) == (kept, expires)
+        assert (lifecycle.is_kept(one), lifecycle.place_of(one).minor) == (kept, expires)
         assert lifecycle.place_of(one).minor == expires
 
 
@@ -327,3 +327,41 @@ def test_when_a_job_can_next_be_reserved() -> None:
     assert at(job(RESERVED)) == NOW.steady + 300 * SECOND
     assert at(job(RESERVED), NOW._replace(generation=2, steady=5)) == 5, "a lease of an older generation is over"
     assert [at(one) for one in (job(DONE), job(CANCELED), dead())] == [None] * 3
+
+
+# -- the counters ------------------------------------------------------------------------------------------------------
+
+
+def counted(tally: Tally) -> dict[str, int]:
+    return {total.name: count for total, count in zip(Total, tally.totals, strict=True) if count}
+
+
+def test_a_new_job_is_counted() -> None:
+    tally = Tally()
+    lifecycle.count_enqueued(tally, NOW)
+    assert (counted(tally), tally.enqueued_at, tally.reserved_at) == ({"ENQUEUED": 1}, NOW.wall, 0)
+
+
+@pytest.mark.parametrize(("run_at", "waited"), [(NOW.wall - 7, 7), (NOW.wall, 0), (NOW.wall + 7, 0)])
+def test_a_reserved_job_is_counted_with_its_wait_however_the_clock_was_set(run_at: int, waited: int) -> None:
+    tally = Tally()
+    lifecycle.count_reserved(tally, job(READY, run_at=run_at), NOW)
+    assert counted(tally) == {"RESERVED": 1} | ({"WAIT": waited} if waited else {})
+    assert (tally.enqueued_at, tally.reserved_at) == (0, NOW.wall)
+
+
+@pytest.mark.parametrize(
+    ("after", "is_retry", "totals"),
+    [
+        (job(DONE, finished_at=NOW.wall + 9), False, {"DONE": 1, "RUN": 9}),
+        (job(DONE, finished_at=NOW.wall - 9), False, {"DONE": 1}),
+        (job(CANCELED), False, {"CANCELED": 1}),
+        (dead(), True, {"DEAD": 1}),
+        (job(READY), True, {"RETRIED": 1}),
+        (job(READY), False, {}),
+    ],
+)
+def test_what_becomes_of_a_job_is_counted_once(after: Record, is_retry: bool, totals: dict[str, int]) -> None:
+    tally = Tally()
+    lifecycle.count_settled(tally, job(RESERVED, reserved_at=NOW.wall), after, is_retry)
+    assert counted(tally) == totals

@@ -94,8 +94,8 @@ RANKS: dict[Status, Callable[[Record], tuple[int, ...]]] = {
     READY: lambda job: (job.priority, job.run_at, job.id),
     DELAYED: lambda job: (job.run_at, job.id),
     RESERVED: lambda job: (job.generation, job.deadline, job.id),
-    DONE: lambda job: (lifecycle.expires_at(job), job.id),
-    CANCELED: lambda job: (lifecycle.expires_at(job), job.id),
+    DONE: lambda job: (lifecycle.place_of(job).minor, job.id),
+    CANCELED: lambda job: (lifecycle.place_of(job).minor, job.id),
 }
 
 
@@ -117,7 +117,7 @@ def test_a_place_is_due_exactly_when_its_time_has_come(record: Record, now: Now)
     elif record.status is RESERVED:
         assert is_due == ((record.generation, record.deadline) <= (now.generation, now.steady))
     elif record.finished_at:
-        assert is_due == (lifecycle.expires_at(record) <= now.wall)
+        assert is_due == (lifecycle.place_of(record).minor <= now.wall)
 
 
 @given(policies, st.integers(1, 2**63), st.integers(1, 2**63))
