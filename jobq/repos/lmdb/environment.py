@@ -101,13 +101,15 @@ class Environment:
         translated.
         """
         with self._writing:
-            self._check_reentry()
+            if self._is_writing:
+                self._check_reentry()
             mark = (threading.get_ident(), object())
             try:
                 self._is_writing = True
                 self._inside.add(mark)
-                self._check_open()
-                self._mend()
+                if self._is_closed or self._is_broken or self.places is not None:
+                    self._check_open()
+                    self._mend()
                 if self._mapping is not None and self._mapping.is_short():
                     self._make_room(MapTooSmall(str(self.path)))
                 self._commit(work, fate)

@@ -1,7 +1,7 @@
 """One job a call, straight into the tables: the Express of this storage.
 
 What a call that is about one job alone changes is one record and one place, so it does without the lists of a unit of
-work: a lifecycle of three calls takes half the time (benchmarks/core.py).
+work: a lifecycle of three calls takes half the time.
 """
 
 from __future__ import annotations
