@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jobq.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def absolute_path(value: str | os.PathLike[str]) -> Path:
@@ -26,6 +29,8 @@ def absolute_path(value: str | os.PathLike[str]) -> Path:
                 f"{text!r} is a URL, and a path is wanted: open URLs with jobq.open(url), write a path without "
                 f"{scheme!r}, or ./{text} if that is the name of a folder"
             )
+    from pathlib import Path  # here, as it takes 7 ms to import, and a queue in memory has no path
+
     try:
         return Path(text).expanduser().absolute()
     except RuntimeError as problem:

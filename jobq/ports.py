@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import AbstractContextManager
-from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from jobq.model.records import (
     Entry,
@@ -28,6 +27,9 @@ from jobq.model.records import (
 )
 from jobq.model.requests import Request
 from jobq.model.status import Ordering
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 T = TypeVar("T")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from difflib import get_close_matches
 from typing import Any, TypedDict
 
 from jobq.model.times import Seconds, seconds
@@ -100,6 +99,8 @@ def with_overrides(base: JobOptions, overrides: Mapping[str, Any]) -> JobOptions
     """`base` with single fields changed; TypeError for a name that is no field."""
     for name in overrides:
         if name not in FIELDS:
+            from difflib import get_close_matches  # here, as only a mistake needs it
+
             near = get_close_matches(name, (*FIELDS, *OTHER_KEYWORDS), 1)
             hint = f" (did you mean {near[0]!r}?)" if near else ""
             raise TypeError(f"unknown option {name!r}{hint}: the options are {', '.join(FIELDS)}")

@@ -1,6 +1,7 @@
 """The storages, and the protocols that a storage of your own has to follow.
 
-MemoryStorage is here at once; LmdbStorage is imported when it is first asked for, as it needs the package lmdb.
+MemoryStorage is here at once. LmdbStorage is imported when it is first asked for, as it needs the package lmdb, and so
+is open_storage, which takes time to import.
 """
 
 from __future__ import annotations
@@ -9,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from jobq.ports import Clock, JobRepository, Storage, TopicRepository, UnitOfWork, Watch
 from jobq.repos.memory import MemoryStorage
-from jobq.repos.urls import open_storage
 
 if TYPE_CHECKING:
     from jobq.repos.lmdb import LmdbStorage
+    from jobq.repos.urls import open_storage
 
 __all__ = [
     "Clock",
@@ -28,6 +29,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "open_storage":
+        from jobq.repos.urls import open_storage
+
+        return open_storage
     if name == "LmdbStorage":
         try:
             from jobq.repos.lmdb import LmdbStorage

@@ -6,8 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from jobq.clock import SystemClock
 from jobq.errors import ConfigError, ReentrantCall, ServiceClosed, StorageError
@@ -18,6 +17,9 @@ from jobq.repos.memory.express import OneChange
 from jobq.repos.memory.jobs import JobTable, MemoryJobs
 from jobq.repos.memory.topics import MemoryTopics, TopicTable
 from jobq.repos.waking import Bell, Waiter, calls_after, channels_of, unanswered
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 T = TypeVar("T")
 _NEW = tuple.__new__
