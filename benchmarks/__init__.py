@@ -1,0 +1,1 @@
+"""Measuring jobq beside other queues, see `scripts/bench --help`."""
