@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from datetime import datetime
 from functools import partial
 from typing import Any, NoReturn, Protocol, Self, TypeVar, Unpack
-from weakref import WeakSet
 
 from jobq import inputs, preparing
 from jobq.abandoned import Abandoned
@@ -76,7 +75,7 @@ class JobService:
         self._express: Express | None = getattr(storage, "express", None)
         self._abandoned = Abandoned(storage, self._limits)
         self._sweeper = Sweeper(storage, self._limits)
-        self._crews: WeakSet[Crew] = WeakSet()
+        self._crews: dict[int, Crew] = {}  # by process, as threads do not come along into a fork
         self._closed = False
 
     def __repr__(self) -> str:
@@ -95,7 +94,7 @@ class JobService:
         """Close the service and its storage; threads that wait in any of its verbs get ServiceClosed."""
         with ExitStack() as stack:
             try:
-                for crew in list(self._crews):
+                if crew := self._crews.get(os.getpid()):
                     stack.enter_context(crew.at_rest())
             finally:
                 self._closed = True
@@ -193,7 +192,7 @@ class JobService:
         n: int = 1,
         timeout: Seconds | None = None,
         lease: Seconds | None = None,
-    ) -> Iterator[Job]:
+    ) -> Generator[Job, None, None]:
         """Yield reserved jobs one by one, n a reservation; ends once nothing came for `timeout` seconds (None: never).
 
         The leases of the n run from their reservation. Leaving the loop releases what was reserved and not yet yielded.
@@ -601,7 +600,7 @@ class JobService:
                 job._outcome = outcome
         return list(gone)
 
-    def _yield_jobs(self, reserve: Callable[[], list[Job]]) -> Iterator[Job]:
+    def _yield_jobs(self, reserve: Callable[[], list[Job]]) -> Generator[Job, None, None]:
         pid = os.getpid()
         waiting: list[Job] = []
         try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager, suppress
 from functools import partial, wraps
@@ -11,7 +10,7 @@ from types import TracebackType
 from typing import Any, Concatenate, NamedTuple, NoReturn, ParamSpec, Self, TypeVar
 
 from jobq import inputs
-from jobq.aio.crew import Crew
+from jobq.aio.crew import Crew, crew_of, taken_from
 from jobq.aio.handles import plain, plain_pairs
 from jobq.aio.job import AsyncJob
 from jobq.aio.listening import AsyncListener
@@ -90,7 +89,6 @@ class AsyncJobService:
                 f"AsyncJobService takes a JobService, not {type(svc).__name__}: for a URL, await jobq.open_async(url)"
             )
         self._svc = svc
-        self._threads = Crew(svc)
 
     @property
     def sync(self) -> JobService:
@@ -113,12 +111,10 @@ class AsyncJobService:
 
     async def close(self) -> None:
         """Close the service and its storage; coroutines and threads that wait in any of its verbs get ServiceClosed."""
-        crew = self._crew()
         try:
             for _ in range(TURNS):
                 await asyncio.sleep(0)
         finally:
-            crew.leave_ahead()
             await Pool().finish(self._svc.close)
 
     # -- producing
@@ -184,8 +180,13 @@ class AsyncJobService:
     @asynccontextmanager
     async def listen(self, topics: str | Iterable[str]) -> AsyncIterator[AsyncListener]:
         """See JobService. It has a thread of its own."""
-        with self._svc.listen(topics) as listener:
+        pool, listening = self._crew().pool, self._svc.listen(topics)
+        leave = partial(listening.__exit__, None, None, None)
+        listener = await pool.take(listening.__enter__, lambda _: leave())
+        try:
             yield AsyncListener(listener)
+        finally:
+            await pool.finish(leave)
 
     @property
     def limits(self) -> Limits:
@@ -238,9 +239,7 @@ class AsyncJobService:
     # -- pieces
 
     def _crew(self) -> Crew:
-        if self._threads.pid != os.getpid():  # a forked child has none of its parent's threads
-            self._threads = Crew(self._svc)
-        return self._threads
+        return crew_of(self._svc)
 
     def _handles(self, jobs: Iterable[Job]) -> list[AsyncJob]:
         pool = self._crew().pool
@@ -290,8 +289,8 @@ class AsyncJobService:
         with self._crew().ahead() as ahead:
             while jobs := await reserve():
                 ahead.extend(jobs)
-                while ahead:
-                    yield ahead.popleft()
+                while (job := taken_from(ahead)) is not None:
+                    yield job
 
 
 def _wanted(topics: tuple[str, ...], n: int, lease: Seconds | None, timeout: Seconds | None, linger: Seconds) -> Wanted:

@@ -48,7 +48,7 @@ class WaitingThread(Generic[W]):
     def __init__(self, listen: Callable[[Sequence[str]], AbstractContextManager[Granter[W]]], clock: Clock) -> None:
         self._listen = listen
         self._clock = clock
-        self._granting = threading.Lock()
+        self._granting = threading.RLock()  # as the program ends, its thread may come back to close the service
         self._pid = os.getpid()
         self._wishes: list[W] = []
         self._lock = threading.Condition()

@@ -71,13 +71,13 @@ async def eventually(holds: Callable[[], bool]) -> None:
 async def quiet(asvc: AsyncJobService) -> None:
     """Wait until its threads have done all that they were told before, and what came of that."""
     wait = asyncio.ensure_future(asvc.reserve("quiet", timeout=None))
-    await eventually(lambda: any(wish.topics == ("quiet",) for wish in asvc._threads.jobs._open()))
+    await eventually(lambda: any(wish.topics == ("quiet",) for wish in asvc._crew().jobs._open()))
     await asvc.enqueue("quiet")
     [job] = await wait  # so the waiting thread has begun anew, and all that it granted before has arrived
     await job.done()
     for _ in range(2):  # the second time for what is done because the first ones ended
         barrier = threading.Barrier(THREADS)
-        await asyncio.gather(*(asvc._threads.pool.run(barrier.wait) for _ in range(THREADS)))
+        await asyncio.gather(*(asvc._crew().pool.run(barrier.wait) for _ in range(THREADS)))
 
 
 async def nothing_is_reserved(asvc: AsyncJobService) -> None:

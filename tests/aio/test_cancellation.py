@@ -67,7 +67,7 @@ def test_cancelled_as_a_job_comes(asvc: AsyncJobService, run: Run[None], call: s
     async def each() -> None:
         for turns in range(15):
             task = asyncio.ensure_future(CALLS[call](asvc))
-            await eventually(lambda: len(asvc._threads.jobs._open()) == 1)
+            await eventually(lambda: len(asvc._crew().jobs._open()) == 1)
             enqueued = asyncio.ensure_future(asvc.enqueue("t"))
             for _ in range(turns):
                 await asyncio.sleep(0)
@@ -87,8 +87,8 @@ def test_cancelled_as_a_job_comes(asvc: AsyncJobService, run: Run[None], call: s
 def test_what_was_granted_in_the_turn_of_its_cancellation_goes_back(asvc: AsyncJobService, run: Run[None]) -> None:
     async def same_turn() -> None:
         task = asyncio.ensure_future(asvc.reserve("t", timeout=None))
-        await eventually(lambda: len(asvc._threads.jobs._open()) == 1)
-        [wish] = asvc._threads.jobs._open()
+        await eventually(lambda: len(asvc._crew().jobs._open()) == 1)
+        [wish] = asvc._crew().jobs._open()
         await asvc.enqueue("t")
         await eventually(wish._answer.done)  # and the task has not had its turn yet, or has it
         task.cancel()
@@ -102,8 +102,8 @@ def test_what_was_granted_in_the_turn_of_its_cancellation_goes_back(asvc: AsyncJ
 def test_a_job_for_a_loop_that_is_closed_goes_back(asvc: AsyncJobService, svc: JobService) -> None:
     loop = asyncio.new_event_loop()
     task = loop.create_task(asvc.reserve("t", timeout=None))
-    loop.run_until_complete(eventually(lambda: len(asvc._threads.jobs._open()) == 1))
-    [abandoned] = asvc._threads.jobs._open()
+    loop.run_until_complete(eventually(lambda: len(asvc._crew().jobs._open()) == 1))
+    [abandoned] = asvc._crew().jobs._open()
     loop.close()
     svc.enqueue("t")
     asyncio.run(eventually(lambda: not abandoned.is_open()))

@@ -24,7 +24,7 @@ def public(face: type) -> dict[str, Any]:
 
 def signature(verb: Any) -> str:
     """A signature as if it were that of the other face."""
-    said = str(inspect.signature(verb)).replace("AsyncGenerator[AsyncJob, None]", "Iterator[Job]")
+    said = str(inspect.signature(verb)).replace("AsyncGenerator[AsyncJob, None]", "Generator[Job, None, None]")
     said = re.sub(r"\bAsync(Job|JobService|Iterator|Listener)\b", r"\1", said)
     return re.sub(r"^\(self: '?\w+'?", "(self", said).replace("Job | Iterable[Job]", "Handles")
 

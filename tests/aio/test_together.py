@@ -87,7 +87,7 @@ def test_a_fork_has_threads_of_its_own(tmp_path: Path) -> None:
 
     async def wait_for_one() -> int:
         task = asyncio.ensure_future(asvc.reserve("t", timeout=PATIENCE))
-        await eventually(lambda: len(asvc._threads.jobs._open()) == 1)
+        await eventually(lambda: len(asvc._crew().jobs._open()) == 1)
         await asvc.enqueue("t")
         [job] = await task
         await job.done()

@@ -259,7 +259,7 @@ def test_opening_that_is_cancelled_leaves_nothing_open(
         monkeypatch.setattr(storage, "close", close)
         return storage
 
-    monkeypatch.setattr("jobq.opening.open_storage", slow)
+    monkeypatch.setattr("jobq.repos.urls.open_storage", slow)
 
     async def cancelled() -> None:
         task = asyncio.ensure_future(jobq.open_async("memory://"))

@@ -19,7 +19,7 @@ THOUSAND = 1000
 
 def waiting(asvc: AsyncJobService) -> int:
     """How many coroutines wait."""
-    return len(asvc._threads.jobs._open())
+    return len(asvc._crew().jobs._open())
 
 
 def test_a_thousand_coroutines_wait_in_one_thread(asvc: AsyncJobService, run: Run[None]) -> None:
@@ -142,7 +142,7 @@ def test_many_wait_for_the_ends_of_jobs(asvc: AsyncJobService, clock: ManualCloc
     async def ends() -> None:
         ids = await asvc.enqueue_many([NewJob("t"), NewJob("t"), NewJob("u", keep_done=0), NewJob("t")])
         waits = [asyncio.ensure_future(asvc.wait_for(id, 60)) for id in ids for _ in range(50)]
-        await eventually(lambda: len(asvc._threads.ends._open()) == 200)
+        await eventually(lambda: len(asvc._crew().ends._open()) == 200)
         assert threads(before).count("jobq-waiting") == 1
         jobs: list[AsyncJob] = [*await asvc.reserve("t", 2), *await asvc.reserve("u")]
         await jobs[0].done("result")
@@ -153,7 +153,7 @@ def test_many_wait_for_the_ends_of_jobs(asvc: AsyncJobService, clock: ManualCloc
         for wait in waits[100:150]:
             with pytest.raises(JobNotFound):
                 await wait
-        await eventually(lambda: len(asvc._threads.ends._open()) == 50)
+        await eventually(lambda: len(asvc._crew().ends._open()) == 50)
         await pass_time(clock, 60, asyncio.gather(*waits[150:], return_exceptions=True))
         for wait in waits[150:]:
             with pytest.raises(TimeoutError, match="job 4 of topic 't' is not finished, but ready"):
@@ -174,7 +174,7 @@ def test_closing_wakes_who_waits(asvc: AsyncJobService, run: Run[None]) -> None:
             asyncio.ensure_future(anext(aiter(asvc.jobs("t")))),
             asyncio.ensure_future(asvc.wait_for(id, None)),
         ]
-        await eventually(lambda: waiting(asvc) == 3 and len(asvc._threads.ends._open()) == 1)
+        await eventually(lambda: waiting(asvc) == 3 and len(asvc._crew().ends._open()) == 1)
         async with asvc:
             pass
         for wait in waits:
