@@ -64,7 +64,7 @@ def test_leaving_the_loop_releases_what_was_not_yet_yielded(svc: JobService, clo
     loop = svc.jobs("t", n=3, timeout=0)
     yielded = next(loop)
     clock.advance(5)
-    loop.close()  # type: ignore[attr-defined]  # it is a generator
+    loop.close()
     assert [svc.status(job_id) for job_id in ids] == [
         Status.RESERVED,
         Status.READY,
@@ -102,7 +102,7 @@ def test_one_lost_meanwhile_does_not_keep_the_others(svc: JobService) -> None:
     loop = svc.jobs("t", n=3, timeout=0)
     next(loop)
     svc.cancel(ids[1])
-    loop.close()  # type: ignore[attr-defined]  # it is a generator
+    loop.close()
     assert [svc.status(job_id) for job_id in ids] == [Status.RESERVED, Status.CANCELED, Status.READY]
 
 
@@ -111,7 +111,7 @@ def test_leaving_the_loop_of_a_closed_service_is_no_error(svc: JobService) -> No
     loop = svc.jobs("t", n=2, timeout=0)
     next(loop)
     svc.close()
-    loop.close()  # type: ignore[attr-defined]  # it is a generator
+    loop.close()
 
 
 def test_going_on_with_the_loop_of_a_closed_service_raises(svc: JobService) -> None:
@@ -166,6 +166,6 @@ def test_what_two_threads_give_back_at_once_is_given_back_and_raises_nothing(ope
     loop = iter(svc.jobs("t", n=3, timeout=0))
     next(loop)
     storage.by = lambda: svc.enqueue("u")
-    loop.close()  # type: ignore[attr-defined]  # it is a generator
+    loop.close()
     assert svc.stats("t").now[Status.READY] == 2
     assert svc.stats("u").enqueued == 1
