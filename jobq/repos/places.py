@@ -33,9 +33,12 @@ class PlaceIndex:
             return []
         if after is not None:
             return heap.behind(after, n)
-        if n == 1:  # 0.5 µs, where the walk takes 3
-            return [] if (first := heap.first()) is None else [first]
         return list(islice(heap, n))
+
+    def first(self, topic: str, ordering: Ordering) -> Place | None:
+        """The first place of an ordering: 0.5 µs, where a page of one takes 3."""
+        heap = self._heaps.get((topic, ordering))
+        return None if heap is None else heap.first()
 
     def due(self, topic: str, ordering: Ordering, until: Rank, n: int) -> list[Place]:
         """The n first places of an ordering whose (major, minor) is at most `until`."""

@@ -184,7 +184,9 @@ def test_the_map_ends_where_max_size_has_it_end(tmp_path: Path) -> None:
     with pytest.raises(StorageFull, match="has reached its max_size of 1048576 bytes"):
         enqueue_for_ever()
     assert map_size(storage) < 2**21 < limit
-    storage._environment._mapping._expected = 2 * limit  # type: ignore[union-attr]
+    mapped = storage._environment._mapping
+    assert mapped is not None
+    mapped._expected, mapped.is_short = 2 * limit, True
     svc.done(svc.reserve("mail", 10))
     svc.done(svc.reserve("mail", 10))
     assert map_size(storage) == limit
@@ -306,8 +308,8 @@ def test_a_handler_that_calls_a_verb_while_the_map_grows_is_told_to_wait(
             pass
         allocate(fd, offset, size)
 
-    monkeypatch.setattr(os, "posix_fallocate", interrupted)
     svc.enqueue("mail")
+    monkeypatch.setattr(os, "posix_fallocate", interrupted)
     svc.enqueue("mail", payload=bytes(200_000))
     assert said == [1]
     assert svc.stats("mail").enqueued == 2

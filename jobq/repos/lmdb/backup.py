@@ -26,6 +26,7 @@ from jobq.repos.lmdb.copy import Contents, Copy, Row, contents_of, target
 from jobq.repos.lmdb.environment import Environment
 from jobq.repos.lmdb.grouping import Seat
 from jobq.repos.lmdb.jobs import next_id
+from jobq.repos.lmdb.known import Known
 
 T = TypeVar("T")
 
@@ -46,7 +47,8 @@ class Step(Generic[T]):
 
     result: T
 
-    def __init__(self, work: Callable[[lmdb.Transaction[bytes]], T]) -> None:
+    def __init__(self, known: Known, work: Callable[[lmdb.Transaction[bytes]], T]) -> None:
+        self._known = known
         self._work = work
 
     def prepare(self, txn: lmdb.Transaction[bytes], ahead: int) -> int:
@@ -57,6 +59,7 @@ class Step(Generic[T]):
     def apply(self) -> int:
         """Do the work."""
         self.result = self._work(self._txn)
+        self._known.forget()  # the work that follows in the same transaction is to see the mark
         return PAGE
 
     def announce(self) -> None:
@@ -188,6 +191,6 @@ class Backup:
         return shared
 
     def _write(self, work: Callable[[lmdb.Transaction[bytes]], T]) -> T:
-        step = Step(work)
+        step = Step(self._environment.known, work)
         self._environment.group.run(Seat(step))
         return step.result

@@ -110,7 +110,7 @@ class Environment:
                 if self._is_closed or self._is_broken or self.places is not None:
                     self._check_open()
                     self._mend()
-                if self._mapping is not None and self._mapping.is_short():
+                if self._mapping is not None and self._mapping.is_short:
                     self._make_room(MapTooSmall(str(self.path)))
                 self._commit(work, fate)
             except lmdb.Error as problem:
@@ -196,7 +196,9 @@ class Environment:
 
     def check_reentry(self) -> None:
         """Raise ReentrantCall if this thread is in a transaction, for which the writers of other threads may wait."""
-        if threading.get_ident() in self._holders or (self._inside and self.is_inside()):
+        if not self._holders and not self._inside:
+            return
+        if threading.get_ident() in self._holders or self.is_inside():
             raise ReentrantCall("a verb was called within another one of the same thread: call it later")
 
     def is_inside(self) -> bool:
@@ -293,43 +295,58 @@ class Environment:
             raise ServiceClosed("this storage was closed: open it again")
 
     def _commit(self, work: Callable[[lmdb.Transaction[bytes]], object], fate: Fate) -> None:
-        self.policies.begin()
+        """Run `work` in a transaction of its own, and say in `fate` what became of that.
+
+        In one piece, as each verb comes through here: with a function for each concern it took 5 µs more.
+        """
+        policies, known, mapping = self.policies, self.known, self._mapping
+        if policies.has_new:
+            policies.settle(committed=False)  # left by a transaction of which two interrupts broke the end, too
         txn = self._begin()
         is_ending = has_failed = False
         try:
             number = txn.id()
-            self.known.begin(number)
+            if number != known.holds_in:
+                known.forget()
+            known.holds_in, known.has_written = -1, False
             work(txn)
-            if self._mapping is not None:
-                self._mapping.note(number)
+            if mapping is not None:
+                mapping.pages.note(number)
             is_ending = True
             txn.commit()
             fate.is_committed = True
-            self.known.committed(number)
+            if known.has_written:
+                known.holds_in = number + 1
         except lmdb.Error as problem:
             has_failed = True
             # If the commit failed, its outcome is unknown: nothing of this environment is trusted any more.
             fate.is_unknown = is_ending and not isinstance(problem, lmdb.MapFullError)
-            self._is_broken = self._is_broken or is_ending
+            self._is_broken = self._is_broken or fate.is_unknown
             raise
         finally:
-            # Ctrl-C may have broken in right after the commit.
-            fate.is_committed = fate.is_committed or (is_ending and not has_failed and _is_over(txn))
+            if not fate.is_committed:
+                # Ctrl-C may have broken in right after the commit.
+                fate.is_committed = is_ending and not has_failed and _is_over(txn)
             if not fate.is_committed:
                 txn.abort()
-            elif self.places is not None:
+                policies.settle(committed=False)
+            elif policies.has_new:
+                policies.settle(committed=True)
+            if fate.is_committed and self.places is not None:
                 self.places.is_moved = False
-            self.policies.settle(committed=fate.is_committed)
 
     def _begin(self) -> lmdb.Transaction[bytes]:
         self._commits += 1
-        if self._commits % CHECK_READERS == 0:
+        if not self._commits % CHECK_READERS:
             self.env.reader_check()
         try:
             txn = self.env.begin(write=True)
-            if self._mapping is not None and self._mapping.mend(txn):
-                txn.abort()
-                txn = self.env.begin(write=True)
+            if self._mapping is not None:
+                number = txn.id()
+                # What this process itself committed last is whole.
+                if number != self.known.holds_in and self._mapping.pages.mend(number - 1):
+                    txn.abort()
+                    txn = self.env.begin(write=True)
             return txn
         except lmdb.MapResizedError:
             raise

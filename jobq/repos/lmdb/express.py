@@ -2,8 +2,8 @@
 
 What a call that is about one job alone changes is one record and one place. So it is written here without the lists of
 a unit of work: less code for the processor to come through, which is what a short transaction takes its time for (a
-lifecycle of three calls takes three quarters of the time). What is read or written of topics and places is the same as
-there, and so are rules, codec and grouping.
+lifecycle of three calls takes half the time). What is read or written of topics and places is the same as there, and so
+are rules, codec and grouping.
 """
 
 from __future__ import annotations
@@ -14,192 +14,210 @@ import lmdb
 
 from jobq import codec, lifecycle
 from jobq.errors import StorageCorrupt
-from jobq.model.records import Now, Place, Record, Tally
+from jobq.model.records import Now, Place, Record, Tally, TopicState
 from jobq.model.requests import Request
 from jobq.model.status import IN_READY
 from jobq.ports import NotPlain, Taken
 from jobq.repos.lmdb import dirty
 from jobq.repos.lmdb.environment import Environment
 from jobq.repos.lmdb.jobs import NEXT_ID, PER_JOB, in_pages, next_id
-from jobq.repos.lmdb.places import LmdbPlaces
+from jobq.repos.lmdb.places import LmdbPlaces, Places
 from jobq.repos.lmdb.room import Room
-from jobq.repos.lmdb.topics import LmdbTopics
+from jobq.repos.lmdb.topics import read_state, write_state
 from jobq.repos.plainness import check_finished, check_waiting
 
 _NEW = tuple.__new__
 
 
-class Desk:
-    """Where one job's change is worked out and written, in one write transaction."""
+class OneChange:
+    """The change of one job in a write transaction: worked out by `decide`, then written. See grouping.Work.
 
-    __slots__ = ("_environment", "now", "topics", "txn")
+    decide: notes with `enqueue` or `change` what is to be written, and returns the bytes that it adds, about; given
+    those that the transaction adds already. Raises NotPlain.
+    """
 
-    def __init__(self, environment: Environment, txn: lmdb.Transaction[bytes]) -> None:
-        dbs, known, clock = environment.dbs, environment.known, environment.clock
-        if dirty.is_marked(txn, dbs):
-            raise NotPlain
+    __slots__ = ("_after", "_before", "_decide", "_environment", "_new", "_payload", "_state", "now", "places", "txn")
+
+    txn: lmdb.Transaction[bytes]
+    now: Now
+    places: Places
+
+    def __init__(self, environment: Environment, decide: Callable[[OneChange, int], int]) -> None:
         self._environment = environment
+        self._decide = decide
+        self._before: Place | None = None
+        self._payload: bytes | None = None
+
+    def prepare(self, txn: lmdb.Transaction[bytes], ahead: int) -> int:
+        """See Work."""
+        environment = self._environment
+        dbs, known, clock = environment.dbs, environment.known, environment.clock
+        if known.is_marked is None:
+            known.is_marked = dirty.is_marked(txn, dbs)
+        if known.is_marked:
+            raise NotPlain
         self.txn = txn
-        self.now: Now = _NEW(Now, (clock.wall(), clock.steady(), environment.properties.generation))
-        places = LmdbPlaces(txn, dbs, known) if environment.places is None else environment.places
-        self.topics = LmdbTopics(txn, dbs, environment.states, places, known)
+        self.now = _NEW(Now, (clock.wall(), clock.steady(), environment.properties.generation))
+        self.places = LmdbPlaces(txn, dbs, known) if environment.places is None else environment.places
+        return self._decide(self, ahead)
+
+    def state(self, topic: str) -> TopicState | None:
+        """The counters of a topic."""
+        environment = self._environment
+        return read_state(self.txn, environment.dbs, environment.states, environment.known, topic)
 
     def record(self, job_id: int) -> Record:
         """A job that is there, and wants no log."""
-        txn, policies = self.txn, self._environment.policies
-        data = txn.get(codec.id_key(job_id), None, self._environment.dbs.jobs)
+        environment = self._environment
+        data = self.txn.get(codec.id_key(job_id), None, environment.dbs.jobs)
         if data is None:
             raise NotPlain
         try:
-            job = codec.decode_record(job_id, data, lambda number: policies.get(txn, number))
+            job = codec.decode_record(job_id, data, environment.policies.read)
         except StorageCorrupt:
             raise NotPlain from None
         if job.policy.log_status_change:
             raise NotPlain
         return job
 
-    def write(self, old: Record | None, new: Record, tally: Tally) -> None:
-        """Write a record, its place, and its topic's counters."""
-        environment, txn = self._environment, self.txn
-        data = codec.encode_record(new, environment.policies.number(txn, new.policy))
-        # A new id is above all others, so LMDB need not search for its page.
-        txn.put(codec.id_key(new.id), data, True, True, old is None, environment.dbs.jobs)
+    def payload(self, job_id: int) -> bytes:
+        """The payload of a job."""
+        return self.txn.get(codec.id_key(job_id), b"", self._environment.dbs.payloads)
+
+    def next_id(self) -> int:
+        """The first id that was not given yet."""
+        known = self._environment.known.next_id
+        return next_id(self.txn, self._environment.dbs) if known is None else known
+
+    def enqueue(self, new: Record, payload: bytes, tally: Tally) -> None:
+        """Note a new job, and what it adds to the counters of its topic."""
         after = lifecycle.place_of(new)
         tally.now[after[1]] += 1
-        before: Place | None = None
-        if old is not None:
-            before = lifecycle.place_of(old)
-            tally.now[before[1]] -= 1
-        self.topics.move([(before, after)])
-        self.topics.tally(new.topic, tally)
-        self.topics.apply()
+        self._payload = payload
+        self._note(new, after, self.state(new.topic), tally)
 
+    def change(self, old: Record, new: Record, tally: Tally) -> None:
+        """Note what becomes of a job that stays, and what that adds to the counters of its topic."""
+        before, after = lifecycle.place_of(old), lifecycle.place_of(new)
+        tally.now[before[1]] -= 1
+        tally.now[after[1]] += 1
+        self._before = before
+        self._note(new, after, self.state(new.topic), tally)
 
-class Adding:
-    """Enqueues a job that has no unique key. See grouping.Work."""
-
-    __slots__ = ("_desk", "_environment", "_record", "_request", "_room", "result")
-
-    def __init__(self, environment: Environment, room: Room, request: Request) -> None:
-        self._environment = environment
-        self._room = room
-        self._request = request
-
-    def prepare(self, txn: lmdb.Transaction[bytes], ahead: int) -> int:
-        """See Work."""
-        desk = self._desk = Desk(self._environment, txn)
-        size = in_pages(len(self._request.payload)) + PER_JOB
-        self._room.check(txn, ahead + size)
-        known = self._environment.known.next_id
-        self.result = next_id(txn, self._environment.dbs) if known is None else known
-        self._record = lifecycle.enqueue(self.result, self._request, desk.now)
-        return size
+    def _note(self, new: Record, after: Place, state: TopicState | None, tally: Tally) -> None:
+        self._new = new
+        self._after = after
+        self._state = (state or TopicState()).plus(tally)
 
     def apply(self) -> int:
         """See Work."""
-        desk, record, environment = self._desk, self._record, self._environment
-        following, dbs = record.id + 1, environment.dbs
-        if payload := self._request.payload:
-            desk.txn.put(codec.id_key(record.id), payload, True, True, True, dbs.payloads)
-        desk.txn.put(NEXT_ID, codec.id_key(following), True, True, False, dbs.meta)
-        environment.known.next_id = following
-        tally = Tally()
-        lifecycle.count_enqueued(tally, desk.now)
-        desk.write(None, record, tally)
+        environment, txn, new, payload = self._environment, self.txn, self._new, self._payload
+        dbs, known = environment.dbs, environment.known
+        key = codec.id_key(new.id)
+        is_new = payload is not None
+        data = codec.encode_record(new, environment.policies.number(txn, new.policy))
+        # A new id is above all others, so LMDB need not search for its page.
+        txn.put(key, data, True, True, is_new, dbs.jobs)
+        if is_new:
+            if payload:
+                txn.put(key, payload, True, True, True, dbs.payloads)
+            txn.put(NEXT_ID, codec.id_key(new.id + 1), True, True, False, dbs.meta)
+            known.next_id = new.id + 1
+        self.places.move(((self._before, self._after),))
+        write_state(txn, dbs, environment.states, known, new.topic, self._state)
         return 1
 
     def announce(self) -> None:
         """See Work."""
-        self._environment.wakes.announce(self._desk.topics.moves, self._desk.topics.states, self._desk.now)
+        wakes = self._environment.wakes
+        if not wakes.is_quiet():
+            wakes.announce(((self._before, self._after),), {self._new.topic: self._state}, self.now)
+
+
+class Adding:
+    """Enqueues a job that has no unique key."""
+
+    __slots__ = ("_request", "_room", "result")
+
+    def __init__(self, room: Room, request: Request) -> None:
+        self._room = room
+        self._request = request
+
+    def __call__(self, one: OneChange, ahead: int) -> int:
+        """See OneChange."""
+        request = self._request
+        size = in_pages(len(request.payload)) + PER_JOB
+        self._room.check(one.txn, ahead + size)
+        self.result = one.next_id()
+        tally = Tally()
+        lifecycle.count_enqueued(tally, one.now)
+        one.enqueue(lifecycle.enqueue(self.result, request, one.now), request.payload, tally)
+        return size
 
 
 class Reserving:
-    """Reserves the first Ready job of some topics, where nothing of theirs is overdue. See grouping.Work."""
+    """Reserves the first Ready job of some topics, where nothing of theirs is overdue."""
 
-    __slots__ = ("_desk", "_environment", "_job", "_lease", "_most", "_topics", "result")
+    __slots__ = ("_lease", "_most", "_topics", "result")
 
-    def __init__(self, environment: Environment, topics: Sequence[str], lease: int | None, most: int) -> None:
-        self._environment = environment
+    def __init__(self, topics: Sequence[str], lease: int | None, most: int) -> None:
         self._topics = topics
         self._lease = lease
         self._most = most
 
-    def prepare(self, txn: lmdb.Transaction[bytes], ahead: int) -> int:
-        """See Work."""
-        desk = self._desk = Desk(self._environment, txn)
+    def __call__(self, one: OneChange, ahead: int) -> int:
+        """See OneChange."""
+        now, places = one.now, one.places
         chosen = None
         for topic in self._topics:
-            state = desk.topics.state(topic)
+            state = one.state(topic)
             if state is not None:
-                check_finished(desk.topics, topic, state, desk.now, self._most)
+                check_finished(places, topic, state, now, self._most)
                 if chosen is None and not state.paused:
-                    check_waiting(desk.topics, topic, state, desk.now)
+                    check_waiting(places, topic, state, now)
                     chosen = topic if state.now[IN_READY] else None
-        places = [] if chosen is None else desk.topics.head(chosen, 1)
-        if not places:
+        first = None if chosen is None else places.first(chosen, IN_READY)
+        if first is None:
             raise NotPlain
-        job = self._job = desk.record(places[0].id)
-        held = lifecycle.reserve(job, desk.now, self._lease)
-        self.result: Taken = (held, txn.get(codec.id_key(job.id), b"", self._environment.dbs.payloads), desk.now)
-        return 0
-
-    def apply(self) -> int:
-        """See Work."""
+        job = one.record(first.id)
+        held = lifecycle.reserve(job, now, self._lease)
+        self.result: Taken = (held, one.payload(job.id), now)
         tally = Tally()
-        lifecycle.count_reserved(tally, self._job, self._desk.now)
-        self._desk.write(self._job, self.result[0], tally)
-        return 1
-
-    def announce(self) -> None:
-        """See Work."""
-        self._environment.wakes.announce(self._desk.topics.moves, self._desk.topics.states, self._desk.now)
+        lifecycle.count_reserved(tally, job, now)
+        one.change(job, held, tally)
+        return 0
 
 
 class Settling:
-    """Changes a job whose reservation stands, and which is kept. See grouping.Work."""
+    """Changes a job whose reservation stands, and which is kept."""
 
-    __slots__ = ("_after", "_before", "_change", "_desk", "_environment", "_is_retry", "_most", "_record",
-                 "_room")  # fmt: skip
+    __slots__ = ("_change", "_is_retry", "_most", "_record", "_room")
 
     def __init__(
-        self,
-        environment: Environment,
-        room: Room,
-        record: Record,
-        change: Callable[[Record, Now], Record],
-        is_retry: bool,
-        most: int,
+        self, room: Room, record: Record, change: Callable[[Record, Now], Record], is_retry: bool, most: int
     ) -> None:
-        self._environment = environment
         self._room = room
         self._record = record
         self._change = change
         self._is_retry = is_retry
         self._most = most
 
-    def prepare(self, txn: lmdb.Transaction[bytes], ahead: int) -> int:
-        """See Work."""
-        desk = self._desk = Desk(self._environment, txn)
-        before = self._before = desk.record(self._record.id)
+    def __call__(self, one: OneChange, ahead: int) -> int:
+        """See OneChange."""
+        before = one.record(self._record.id)
         if not lifecycle.is_held(before, self._record.attempt):
             raise NotPlain
-        after = self._after = self._change(before, desk.now)
-        state = desk.topics.state(before.topic)
+        after = self._change(before, one.now)
+        state = one.state(before.topic)
         if state is None or not lifecycle.is_kept(after):
             raise NotPlain
-        check_finished(desk.topics, before.topic, state, desk.now, self._most - 1)
+        check_finished(one.places, before.topic, state, one.now, self._most - 1)
         size = len(after.result) + len(after.last_error) + len(after.note)
-        if size and self._room.shortage(txn, ahead + in_pages(size)):
-            raise NotPlain
-        return in_pages(size)
-
-    def apply(self) -> int:
-        """See Work."""
+        if size:
+            size = in_pages(size)
+            if self._room.shortage(one.txn, ahead + size):
+                raise NotPlain
         tally = Tally()
-        lifecycle.count_settled(tally, self._before, self._after, self._is_retry)
-        self._desk.write(self._before, self._after, tally)
-        return 1
-
-    def announce(self) -> None:
-        """See Work."""
-        self._environment.wakes.announce(self._desk.topics.moves, self._desk.topics.states, self._desk.now)
+        lifecycle.count_settled(tally, before, after, self._is_retry)
+        one.change(before, after, tally)
+        return size

@@ -13,32 +13,23 @@ from jobq.model.status import Ordering
 class Known:
     """Knowledge of the next write transaction. Read transactions, which see older states, must not use it.
 
+    holds_in: the number of the transaction in which it holds, if nobody else writes before; -1 for none.
+    has_written: whether the transaction writes something; without that LMDB gives its number to the next one, too.
     states: the counters of topics; None for one that is not. next_id: the first id not given yet; None if not known.
-    firsts: by topic and ordering, a rank that no place there is before.
+    firsts: by topic and ordering, a rank that no place there is before. is_marked: whether a backup wants notes; None
+    if not known.
     """
 
+    __slots__ = ("firsts", "has_written", "holds_in", "is_marked", "next_id", "states")
+
     def __init__(self) -> None:
-        self._number = -1
-        self._has_written = False
-        self._forget()
+        self.forget()
 
-    def begin(self, number: int) -> None:
-        """A write transaction of this number begins: keep what is known only if it follows on this process's last."""
-        if number != self._number + 1:
-            self._forget()
-        self._number = -1
-        self._has_written = False
-
-    def note_write(self) -> None:
-        """The transaction writes something; without that LMDB gives its number to the next one, too."""
-        self._has_written = True
-
-    def committed(self, number: int) -> None:
-        """The transaction of this number was committed. One that is not leaves nothing known."""
-        if self._has_written:
-            self._number = number
-
-    def _forget(self) -> None:
+    def forget(self) -> None:
+        """Know nothing, as after a commit of another process, or one that failed."""
+        self.holds_in = -1
+        self.has_written = False
         self.states: dict[str, TopicState | None] = {}
         self.next_id: int | None = None
         self.firsts: dict[tuple[str, Ordering], Rank] = {}
+        self.is_marked: bool | None = None

@@ -49,16 +49,19 @@ def can_allocate(path: Path) -> bool:
 class Mapping:
     """The file of a directory, and how much of it this process has mapped; for a thread that keeps all others out.
 
-    size: bytes of the map. limit: bytes that it never grows beyond.
+    size: bytes of the map. limit: bytes that it never grows beyond. is_short: whether it is time to grow, before the
+    next transaction needs it. pages: the two meta pages, see tearing.
     """
+
+    pages: MetaPages
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._fd = -1
-        self._pages: MetaPages | None = None
         self._is_locked = False
         self._expected = 0
         self._is_tight = False
+        self.is_short = False
         self.size = 0
         self.limit = 0
 
@@ -78,16 +81,16 @@ class Mapping:
         with self._locked():
             if self._is_given(least, alone=alone):
                 env = opened(self._file_size())
+                self.pages = MetaPages(self._fd, env)
                 self._is_now(env.info()["map_size"])
-                self._pages = MetaPages(self._fd, env)
                 return env
         self.close()
         return None
 
     def close(self) -> None:
         """Close the file; a second time does nothing."""
-        if self._pages is not None:
-            self._pages.close()
+        if self.size:
+            self.pages.close()
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
@@ -109,21 +112,9 @@ class Mapping:
     def expect(self, size: int) -> None:
         """Raise MapTooSmall if the map has not so many bytes and may grow; if it has few more, have it grow soon."""
         self._expected = max(self._expected, size + _step(size) // 2)
+        self.is_short = self._expected > self.size and not self._is_tight
         if size > self.size and not self._is_tight:
             raise MapTooSmall(str(self._path))
-
-    def is_short(self) -> bool:
-        """Whether it is time to grow, before the next transaction needs it."""
-        return self._expected > self.size and not self._is_tight
-
-    def note(self, number: int) -> None:
-        """Note that the transaction of this number is about to be committed. See tearing."""
-        if self._pages is not None:
-            self._pages.note(number)
-
-    def mend(self, txn: lmdb.Transaction[bytes]) -> bool:
-        """Whether the transaction before this one was torn, so that this one is to be begun anew. See tearing."""
-        return self._pages is not None and self._pages.mend(txn.id() - 1)
 
     def follow(self, env: lmdb.Environment) -> bool:
         """Map what another process has added to the file, and say whether that is all which LMDB uses.
@@ -140,6 +131,7 @@ class Mapping:
         No transaction of this process may be open. Raises StorageFull if the disk has no room; StorageError.
         """
         self._is_tight = True
+        self.is_short = False
         with self._locked():
             size = self._file_size()
             if size <= self.size or size < min(self._expected, self.limit):  # else another process has made it larger
@@ -189,7 +181,7 @@ class Mapping:
     def _is_now(self, size: int) -> None:
         self.size = size
         self._expected = 0
-        self._is_tight = False
+        self.is_short = self._is_tight = False
 
     def _file_size(self) -> int:
         return os.fstat(self._fd).st_size

@@ -27,6 +27,10 @@ class Places(Protocol):
         """The n first places of an ordering behind `after`."""
         ...
 
+    def first(self, topic: str, ordering: Ordering) -> Place | None:
+        """The first place of an ordering: a page of one, without what longer ones need."""
+        ...
+
     def due(self, topic: str, ordering: Ordering, until: Rank, n: int) -> list[Place]:
         """The n first places of an ordering whose (major, minor) is at most `until`."""
         ...
@@ -74,13 +78,21 @@ class LmdbPlaces:
             keys = takewhile(lambda key: key.startswith(prefix), cursor.iternext(values=False))
             return [codec.place_at(topic, ordering, key) for key in islice(keys, n)]
 
+    def first(self, topic: str, ordering: Ordering) -> Place | None:
+        """See Places."""
+        prefix = codec.topic_prefix(topic)
+        with self._txn.cursor(self._dbs.orderings[ordering]) as cursor:
+            if cursor.set_range(prefix) and (key := cursor.key()).startswith(prefix):
+                return codec.place_at(topic, ordering, key)
+            return None
+
     def due(self, topic: str, ordering: Ordering, until: Rank, n: int) -> list[Place]:
         """See Places."""
         firsts = self._firsts
         if firsts is not None:
             first = firsts.get((topic, ordering))
             if first is None:
-                first = firsts[topic, ordering] = self._first(topic, ordering)
+                first = firsts[topic, ordering] = self._first_rank(topic, ordering)
             if first > until:
                 return []
         prefix = codec.topic_prefix(topic)
@@ -91,12 +103,12 @@ class LmdbPlaces:
             keys = islice(takewhile(last.__ge__, cursor.iternext(values=False)), n)
             found = [codec.place_at(topic, ordering, key) for key in keys]
         if firsts is not None and not found:
-            firsts[topic, ordering] = self._first(topic, ordering)
+            firsts[topic, ordering] = self._first_rank(topic, ordering)
         return found
 
-    def _first(self, topic: str, ordering: Ordering) -> Rank:
-        first = self.page(topic, ordering, None, 1)
-        return first[0][2:4] if first else _AFTER_ALL
+    def _first_rank(self, topic: str, ordering: Ordering) -> Rank:
+        first = self.first(topic, ordering)
+        return _AFTER_ALL if first is None else first[2:4]
 
     def oldest_ready(self, topic: str) -> int | None:
         """See Places."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import blake2b
 
 import lmdb
@@ -34,15 +34,20 @@ class Policies:
             policy = self._policies[number] = codec.decode_policy(data)
         return policy
 
+    @property
+    def read(self) -> Callable[[int], Policy]:
+        """Finds one that was read before, by its number; KeyError if it was not."""
+        return self._policies.__getitem__
+
     def number(self, txn: lmdb.Transaction[bytes], policy: Policy) -> int:
         """The number of a policy, given to it now if it is new."""
         number = self._numbers.get(policy)
         return self._intern(txn, policy) if number is None else number
 
-    def begin(self) -> None:
-        """Forget what a transaction has left that two interrupts in a row kept from settling."""
-        if self._new:
-            self.settle(committed=False)
+    @property
+    def has_new(self) -> bool:
+        """Whether a transaction gave numbers to policies, and what became of it is still to be settled."""
+        return bool(self._new)
 
     def settle(self, *, committed: bool) -> None:
         """Keep what the write transaction that ends gave numbers to, or forget it."""
@@ -51,7 +56,7 @@ class Policies:
                 self._numbers.update(self._new)
             self._new.clear()
         if not committed:
-            self._policies.clear()  # one may have been read that the transaction itself had written
+            self._policies.clear()  # one may be of the transaction itself
 
     def lost(self, txn: lmdb.Transaction[bytes], known: Sequence[Policy]) -> list[LostPolicy]:
         """The policies that are not there, cannot be read, or are not what their content's hash says they were.
@@ -120,6 +125,7 @@ class Policies:
         else:
             number = int.from_bytes(known, "big")
         self._new[policy] = number
+        self._policies[number] = policy
         return number
 
     def _last_number(self, txn: lmdb.Transaction[bytes]) -> int:

@@ -12,6 +12,8 @@ from jobq.repos.lmdb.environment import Environment
 
 SMALLEST_RESERVE = 2**20
 """Bytes of the disk that are kept for settling jobs at the least; more for a large file."""
+CREDIT = 2**16
+"""Bytes for which room is looked for at once, so that small jobs need not each have a look at it: 5 of 45 µs."""
 
 
 class Room:
@@ -24,10 +26,16 @@ class Room:
         most = min(environment.properties.max_size, environment.map_size() * 4 // 5)
         self._most_pages = most // self._page_size
         self._pages_with_disk = 0
+        self._credit = 0
 
     def check(self, txn: lmdb.Transaction[bytes], new_bytes: int) -> None:
         """Raise StorageFull if so many bytes more do not fit."""
-        if shortage := self.shortage(txn, new_bytes):
+        self._credit -= new_bytes
+        if self._credit >= 0:
+            return
+        if self.shortage(txn, new_bytes + CREDIT) is None:
+            self._credit = CREDIT
+        elif shortage := self.shortage(txn, new_bytes):
             raise StorageFull(shortage)
 
     def shortage(self, txn: lmdb.Transaction[bytes], new_bytes: int) -> str | None:

@@ -18,7 +18,7 @@ from jobq.paths import absolute_path
 from jobq.ports import Clock, Express, Taken, UnitOfWork, Watch
 from jobq.repos.lmdb.backup import Backup
 from jobq.repos.lmdb.environment import Environment
-from jobq.repos.lmdb.express import Adding, Reserving, Settling
+from jobq.repos.lmdb.express import Adding, OneChange, Reserving, Settling
 from jobq.repos.lmdb.grouping import Seat
 from jobq.repos.lmdb.jobs import LmdbJobs
 from jobq.repos.lmdb.known import Known
@@ -143,25 +143,27 @@ class LmdbStorage:
 
     def add(self, request: Request) -> int:
         """See Express."""
-        work = Adding(self._open_here(), self._room, request)
-        self._run(Seat(work))
-        return work.result
+        environment = self._open_here()
+        adding = Adding(self._room, request)
+        self._run(Seat(OneChange(environment, adding)))
+        return adding.result
 
     def take(
         self, topics: Sequence[str], lease: int | None, most: int, when_committed: Callable[[Taken], object]
     ) -> None:
         """See Express."""
-        work = Reserving(self._open_here(), topics, lease, most)
-        seat = Seat(work)
+        reserving = Reserving(topics, lease, most)
+        seat = Seat(OneChange(self._open_here(), reserving))
         try:
             self._run(seat)
         finally:
             if seat.is_done():
-                when_committed(work.result)
+                when_committed(reserving.result)
 
     def settle(self, record: Record, change: Callable[[Record, Now], Record], is_retry: bool, most: int) -> None:
         """See Express."""
-        self._run(Seat(Settling(self._open_here(), self._room, record, change, is_retry, most)))
+        environment = self._open_here()  # first, as a forked child gets another one, with a room of its own
+        self._run(Seat(OneChange(environment, Settling(self._room, record, change, is_retry, most))))
 
     def _run(self, seat: Seat) -> None:
         environment = self._environment

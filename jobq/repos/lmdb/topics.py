@@ -44,21 +44,7 @@ class LmdbTopics:
 
     def state(self, topic: str) -> TopicState | None:
         """See TopicRepository."""
-        known = self._known
-        if known is None:
-            return self._read(topic)
-        if topic not in known.states:
-            known.states[topic] = self._read(topic)
-        return known.states[topic]
-
-    def _read(self, topic: str) -> TopicState | None:
-        data = self._txn.get(topic.encode(), None, self._dbs.topics)
-        if data is None:
-            return None
-        decoded = self._decoded.get(topic)
-        if decoded is None or decoded[0] != data:
-            decoded = self._decoded[topic] = (data, codec.decode_state(topic, data))
-        return decoded[1]
+        return read_state(self._txn, self._dbs, self._decoded, self._known, topic)
 
     def head(self, topic: str, n: int) -> list[Place]:
         """See TopicRepository."""
@@ -112,15 +98,46 @@ class LmdbTopics:
         if self.moves:
             self._places.move(self.moves)
         for topic, state in self.states.items():
-            if state.is_gone():
-                self._txn.delete(topic.encode(), db=self._dbs.topics)
-                self._decoded.pop(topic, None)
-                self._places.forget(topic)
-            else:
-                data = codec.encode_state(state)
-                self._txn.put(topic.encode(), data, db=self._dbs.topics)
-                self._decoded[topic] = (data, state)
-                if self._known is not None:
-                    self._known.note_write()
+            if not state.is_gone():
+                write_state(self._txn, self._dbs, self._decoded, self._known, topic, state)
+                continue
+            self._txn.delete(topic.encode(), db=self._dbs.topics)
+            self._decoded.pop(topic, None)
+            self._places.forget(topic)
             if self._known is not None:
-                self._known.states[topic] = None if state.is_gone() else state
+                self._known.states[topic] = None
+
+
+def read_state(
+    txn: lmdb.Transaction[bytes], dbs: Databases, decoded: DecodedStates, known: Known | None, topic: str
+) -> TopicState | None:
+    """The counters of a topic; None if there is no such topic."""
+    if known is not None and topic in known.states:
+        return known.states[topic]
+    state = None
+    data = txn.get(topic.encode(), None, dbs.topics)
+    if data is not None:
+        last = decoded.get(topic)
+        if last is None or last[0] != data:
+            last = decoded[topic] = (data, codec.decode_state(topic, data))
+        state = last[1]
+    if known is not None:
+        known.states[topic] = state
+    return state
+
+
+def write_state(
+    txn: lmdb.Transaction[bytes],
+    dbs: Databases,
+    decoded: DecodedStates,
+    known: Known | None,
+    topic: str,
+    state: TopicState,
+) -> None:
+    """Write the counters of a topic that stays."""
+    data = codec.encode_state(state)
+    txn.put(topic.encode(), data, True, True, False, dbs.topics)
+    decoded[topic] = (data, state)
+    if known is not None:
+        known.states[topic] = state
+        known.has_written = True

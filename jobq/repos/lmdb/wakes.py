@@ -34,11 +34,15 @@ class Wakes:
 
     def announce(self, moves: Iterable[Move], states: Mapping[str, TopicState], now: Now) -> None:
         """Wake whom committed moves, and the counters of the topics since then, give something."""
-        if self._bell.is_quiet() and (self._post is None or self._post.is_quiet()):
+        if self.is_quiet():
             return
         for call in calls_after(moves, states, now, self.is_awaited):
             # What is due later than that, others find as they look at the commits.
             self.call(call, is_for_all=call.at < now.steady + LOOK * SECOND)
+
+    def is_quiet(self) -> bool:
+        """Whether nobody waits, in any process."""
+        return self._bell.is_quiet() and (self._post is None or self._post.is_quiet())
 
     def call(self, call: Call, *, is_for_all: bool = True) -> None:
         """Wake waiters of this process, and those of others for what these leave."""

@@ -21,11 +21,12 @@ from jobq.repos.plainness import check_finished, check_waiting
 class OneChange:
     """The change of one job, worked out first and written once it is complete."""
 
-    __slots__ = ("_jobs", "_payload", "_record", "now", "topics")
+    __slots__ = ("_jobs", "_payload", "_places", "_record", "now", "topics")
 
     def __init__(self, jobs: JobTable, topics: TopicTable, now: Now) -> None:
         self._jobs = jobs
         self.topics = MemoryTopics(topics)
+        self._places = topics.places
         self.now = now
 
     def add(self, request: Request) -> int:
@@ -42,14 +43,14 @@ class OneChange:
         for topic in topics:
             state = self.topics.state(topic)
             if state is not None:
-                check_finished(self.topics, topic, state, self.now, most)
+                check_finished(self._places, topic, state, self.now, most)
                 if chosen is None and not state.paused:
-                    check_waiting(self.topics, topic, state, self.now)
+                    check_waiting(self._places, topic, state, self.now)
                     chosen = topic if state.now[IN_READY] else None
-        places = [] if chosen is None else self.topics.head(chosen, 1)
-        if not places:
+        first = None if chosen is None else self._places.first(chosen, IN_READY)
+        if first is None:
             raise NotPlain
-        job = self._plain(places[0].id)
+        job = self._plain(first.id)
         held = lifecycle.reserve(job, self.now, lease)
         tally = Tally()
         lifecycle.count_reserved(tally, job, self.now)
@@ -65,7 +66,7 @@ class OneChange:
         state = self.topics.state(job.topic)
         if state is None or not lifecycle.is_kept(after):
             raise NotPlain
-        check_finished(self.topics, job.topic, state, self.now, most - 1)
+        check_finished(self._places, job.topic, state, self.now, most - 1)
         tally = Tally()
         lifecycle.count_settled(tally, job, after, is_retry)
         self._change(job, after, tally)
