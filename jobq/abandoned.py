@@ -19,30 +19,30 @@ Reservation = tuple[int, int]
 
 
 class Abandoned:
-    """What is to be given back: at once where that can be done, else by the next verb."""
+    """What is to be given back: at once where that can be done, else by the next verb, which is `waiting` for that."""
 
     def __init__(self, storage: Storage, limits: Limits) -> None:
         self._storage = storage
         self._limits = limits
-        self._waiting: deque[Reservation] = deque()
+        self.waiting: deque[Reservation] = deque()
 
     def give_back(self, reservations: Iterable[Reservation]) -> None:
         """Release jobs. This never fails, as it comes on top of something else, perhaps in the middle of a verb."""
-        self._waiting.extend(reservations)
+        self.waiting.extend(reservations)
         with suppress(JobqError):
             self.release()
 
     def release(self) -> None:
         """Release what is left of them, if there is any."""
-        if not self._waiting:
+        if not self.waiting:
             return
         taken: list[Reservation] = []
         try:
             with suppress(IndexError):
                 while True:
-                    taken.append(self._waiting.popleft())  # one by one, as another thread may do the same
+                    taken.append(self.waiting.popleft())  # one by one, as another thread may do the same
             settlements = [Settlement(job_id, attempt, lifecycle.release) for job_id, attempt in taken]
             commit(self._storage, lambda draft: settling.settle(draft, settlements, self._limits))
         except BaseException:
-            self._waiting.extend(taken)
+            self.waiting.extend(taken)
             raise

@@ -40,6 +40,7 @@ from jobq.waiting import EndListener, Listener, fill_up, wait_for_haul, wait_unt
 T = TypeVar("T")
 
 _NOTHING = nullcontext()
+_DONE = Done()
 CHUNK = 1_000
 """Jobs a transaction of `prune` and `clear`."""
 
@@ -142,8 +143,7 @@ class JobService:
         )
         request = preparing.request(job, self._defaults, self._limits)
         if self._express is not None and self._limits.depth is None and _is_plain(request):
-            self._check_open()
-            self._abandoned.release()
+            self._begin()
             try:
                 return self._express.add(request)
             except NotPlain:
@@ -208,7 +208,7 @@ class JobService:
 
         Raises LeaseLost with those whose reservation is over, after the others were committed.
         """
-        self._settle(jobs, Done(result))
+        self._settle(jobs, _DONE if result is None else Done(result))
 
     def retry(
         self,
@@ -509,8 +509,7 @@ class JobService:
     # -- pieces
 
     def _commit(self, verb: Callable[[Draft], T], when_committed: Callable[[T], object] | None = None) -> T:
-        self._check_open()
-        self._abandoned.release()
+        self._begin()
         return commit(self._storage, verb, when_committed)
 
     def _view(self, body: Callable[[UnitOfWork], T]) -> T:
@@ -521,6 +520,13 @@ class JobService:
         """Replace a waiting job, as on_duplicate="replace" does, if it has this payload still; says whether."""
         request = preparing.request(job, self._defaults, self._limits)
         return self._commit(lambda draft: producing.swap(draft, id, payload, request))
+
+    def _begin(self) -> None:
+        """What each verb that writes does first."""
+        if self._closed:
+            self._check_open()
+        if self._abandoned.waiting:
+            self._abandoned.release()
 
     def _check_open(self) -> None:
         if self._closed:
@@ -566,9 +572,8 @@ class JobService:
         express, record = self._express, job._record
         if express is None or means.then or not _is_plain(record) or record.policy.keep_done == 0:
             return False
-        self._check_open()
-        self._abandoned.release()
-        with _settling([job]):
+        self._begin()
+        with _NOTHING if job._settling is None else _noting([job._settling]):
             try:
                 express.settle(record, means.change, means.is_retry, self._limits.done)
             except NotPlain:
@@ -580,8 +585,7 @@ class JobService:
         """Reserve a job straight, if that is plain and there is one."""
         if self._express is None:
             return []
-        self._check_open()
-        self._abandoned.release()
+        self._begin()
         taken: list[Taken] = []
         try:
             self._express.take(taking.topics, taking.lease, self._limits.done, taken.append)

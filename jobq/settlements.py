@@ -22,12 +22,17 @@ class Meaning(NamedTuple):
     then: Sequence[Request] = ()
 
 
+_PLAIN_DONE = Meaning(lifecycle.done)
+
+
 def meaning(outcome: Outcome, defaults: preparing.Defaults, limits: Limits) -> Meaning:
     """Check an outcome's arguments and say what it does.
 
     Raises TypeError and ValueError for arguments that are not allowed, and for an Outcome that is none of the five.
     """
     if isinstance(outcome, Done):
+        if outcome.result is None and type(outcome.then) is tuple and not outcome.then:  # as mostly
+            return _PLAIN_DONE
         result = inputs.result(outcome.result, limits)
         change = partial(lifecycle.done, result=result) if result else lifecycle.done
         return Meaning(change, then=preparing.requests(outcome.then, defaults, limits))

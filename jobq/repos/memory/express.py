@@ -9,24 +9,23 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from jobq import lifecycle
-from jobq.model.records import Now, Place, Record, Tally
+from jobq.model.records import Now, Place, Record, Tally, TopicState
 from jobq.model.requests import Request
 from jobq.model.status import IN_READY
 from jobq.ports import NotPlain, Taken
 from jobq.repos.memory.jobs import JobTable
-from jobq.repos.memory.topics import MemoryTopics, TopicTable
+from jobq.repos.memory.topics import TopicTable
 from jobq.repos.plainness import check_finished, check_waiting
 
 
 class OneChange:
     """The change of one job, worked out first and written once it is complete."""
 
-    __slots__ = ("_jobs", "_payload", "_places", "_record", "now", "topics")
+    __slots__ = ("_jobs", "_payload", "_record", "_state", "_topics", "moves", "now")
 
     def __init__(self, jobs: JobTable, topics: TopicTable, now: Now) -> None:
         self._jobs = jobs
-        self.topics = MemoryTopics(topics)
-        self._places = topics.places
+        self._topics = topics
         self.now = now
 
     def add(self, request: Request) -> int:
@@ -39,23 +38,24 @@ class OneChange:
 
     def take(self, topics: Sequence[str], lease: int | None, most: int) -> Taken:
         """Reserve the first Ready job of the topics."""
+        states, places, now = self._topics.states, self._topics.places, self.now
         chosen = None
         for topic in topics:
-            state = self.topics.state(topic)
+            state = states.get(topic)
             if state is not None:
-                check_finished(self._places, topic, state, self.now, most)
+                check_finished(places, topic, state, now, most)
                 if chosen is None and not state.paused:
-                    check_waiting(self._places, topic, state, self.now)
+                    check_waiting(places, topic, state, now)
                     chosen = topic if state.now[IN_READY] else None
-        first = None if chosen is None else self._places.first(chosen, IN_READY)
+        first = None if chosen is None else places.first(chosen, IN_READY)
         if first is None:
             raise NotPlain
         job = self._plain(first.id)
-        held = lifecycle.reserve(job, self.now, lease)
+        held = lifecycle.reserve(job, now, lease)
         tally = Tally()
-        lifecycle.count_reserved(tally, job, self.now)
+        lifecycle.count_reserved(tally, job, now)
         self._change(job, held, tally)
-        return held, self._jobs.payloads[job.id], self.now
+        return held, self._jobs.payloads[job.id], now
 
     def settle(self, record: Record, change: Callable[[Record, Now], Record], is_retry: bool, most: int) -> None:
         """Change a job whose reservation stands."""
@@ -63,10 +63,10 @@ class OneChange:
         if not lifecycle.is_held(job, record.attempt):
             raise NotPlain
         after = change(job, self.now)
-        state = self.topics.state(job.topic)
+        state = self._topics.states.get(job.topic)
         if state is None or not lifecycle.is_kept(after):
             raise NotPlain
-        check_finished(self._places, job.topic, state, self.now, most - 1)
+        check_finished(self._topics.places, job.topic, state, self.now, most - 1)
         tally = Tally()
         lifecycle.count_settled(tally, job, after, is_retry)
         self._change(job, after, tally)
@@ -86,18 +86,23 @@ class OneChange:
             tally.now[before[1]] -= 1
         self._record = new
         self._payload = payload
-        self.topics.moves.append((before, after))
-        self.topics.tally(new.topic, tally)
+        self._state = (self._topics.states.get(new.topic) or TopicState()).plus(tally)
+        self.moves = ((before, after),)
+
+    @property
+    def states(self) -> dict[str, TopicState]:
+        """The counters that it leaves."""
+        return {self._record.topic: self._state}
 
     def apply(self) -> None:
         """Write it; see MemoryUnit."""
+        self._topics.places.move(self.moves)
         self._write()
-        self.topics.apply()
 
     def redo(self) -> None:
         """Write it again; see MemoryUnit."""
+        self._topics.places.redo(self.moves)
         self._write()
-        self.topics.redo()
 
     def _write(self) -> None:
         jobs, record = self._jobs, self._record
@@ -105,3 +110,4 @@ class OneChange:
         if self._payload is not None:
             jobs.payloads[record.id] = self._payload
             jobs.next_id = record.id + 1
+        self._topics.states[record.topic] = self._state

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, TypeVar
 
 from jobq.clock import SystemClock
 from jobq.errors import ConfigError, ReentrantCall, ServiceClosed, StorageError
-from jobq.model.records import Now, Record
+from jobq.model.records import Now, Record, TopicState
 from jobq.model.requests import Request
-from jobq.ports import Clock, Express, Taken, UnitOfWork, Watch
+from jobq.ports import Clock, Express, Move, Taken, UnitOfWork, Watch
 from jobq.repos.memory.express import OneChange
 from jobq.repos.memory.jobs import JobTable, MemoryJobs
 from jobq.repos.memory.topics import MemoryTopics, TopicTable
@@ -80,7 +80,7 @@ class Store:
             finally:
                 self._is_busy = False
         if not self.bell.is_quiet():
-            self._announce(unit)
+            self._announce(unit.topics.moves, unit.topics.states, unit.now)
 
     def change(self, work: Callable[[OneChange], T], applied: list[T]) -> T:
         """The same for the change of one job."""
@@ -93,7 +93,7 @@ class Store:
             finally:
                 self._is_busy = False
         if not self.bell.is_quiet():
-            self._announce(change)
+            self._announce(change.moves, change.states, change.now)
         return applied[0]
 
     def _check_reentry(self) -> None:
@@ -110,8 +110,8 @@ class Store:
             self.bell.ring_all()
         return _NEW(Now, (self.clock.wall(), self.clock.steady(), 0))
 
-    def _announce(self, unit: MemoryUnit | OneChange) -> None:
-        for call in calls_after(unit.topics.moves, unit.topics.states, unit.now, self.bell.is_awaited):
+    def _announce(self, moves: Sequence[Move], states: Mapping[str, TopicState], now: Now) -> None:
+        for call in calls_after(moves, states, now, self.bell.is_awaited):
             self.bell.ring(call)
 
     def apply(self, unit: MemoryUnit | OneChange, result: T, applied: list[T]) -> None:
