@@ -17,6 +17,7 @@ from jobq.ports import Change, Move, Storage, UnitOfWork
 
 T = TypeVar("T")
 _NO_TOPIC = TopicState()
+_NO_COUNTS: list[int] = []
 
 
 class Draft:
@@ -205,22 +206,25 @@ class Draft:
         place_of, tally = lifecycle.place_of, self.tally
         changes: list[Change] = []
         deleted: list[Record] = []
+        topic, now = None, _NO_COUNTS
         for change in self._changes.values():
             old, new = change
             before = place_of(old)
+            if before[0] is not topic:  # mostly one topic's jobs follow on each other
+                topic = before[0]
+                now = tally(topic).now
             if new is None:
                 deleted.append(old)
                 self._payloads.pop(old.id, None)
                 moves.append((before, None))
-                tally(before.topic).now[before.ordering] -= 1
+                now[before[1]] -= 1
                 continue
             changes.append(change)  # type: ignore[arg-type]  # its second is a record here
             after = place_of(new)
             if before != after:
                 moves.append((before, after))
-                now = tally(before.topic).now
-                now[before.ordering] -= 1
-                now[after.ordering] += 1
+                now[before[1]] -= 1
+                now[after[1]] += 1
         if deleted:
             self.uow.jobs.delete(deleted)
         if changes:
@@ -230,10 +234,14 @@ class Draft:
         place_of, tally, payload_of = lifecycle.place_of, self.tally, self._payloads.pop
         records = list(self._fresh.values())
         self.uow.jobs.add(records, [payload_of(record.id) for record in records])
+        topic, now = None, _NO_COUNTS
         for record in records:
             place = place_of(record)
             moves.append((None, place))
-            tally(place.topic).now[place.ordering] += 1
+            if place[0] is not topic:
+                topic = place[0]
+                now = tally(topic).now
+            now[place[1]] += 1
 
     def _give_up(self, places: Iterable[Place], moves: list[Move]) -> None:
         for place in places:

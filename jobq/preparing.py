@@ -44,7 +44,7 @@ class Defaults:
 def request(job: NewJob, defaults: Defaults, limits: Limits) -> Request:
     """A NewJob, checked."""
     topic = inputs.topic(job.topic)
-    delay, run_at = inputs.when(job.delay, job.run_at)
+    delay, run_at = (0, 0) if job.delay is None and job.run_at is None else inputs.when(job.delay, job.run_at)
     options, overrides = job.options, job.overrides
     return _NEW(
         Request,

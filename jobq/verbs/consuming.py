@@ -129,12 +129,16 @@ def _expire(draft: Draft, job: Record) -> None:
 
 
 def _take(draft: Draft, topic: str, n: int, lease: int | None) -> list[Record]:
-    now, reserve, change = draft.now, lifecycle.reserve, draft.change
+    now, reserve, count, change = draft.now, lifecycle.reserve, lifecycle.count_reserved, draft.change
+    ready = _ready(draft, topic, n)
+    if not ready:
+        return ready
     taken = []
-    for job in _ready(draft, topic, n):
+    tally = draft.tally(topic)
+    for job in ready:
         held = reserve(job, now, lease)
         change(job, held)
-        lifecycle.count_reserved(draft.tally(topic), job, now)
+        count(tally, job, now)
         taken.append(held)
     return taken
 

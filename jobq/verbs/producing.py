@@ -36,8 +36,10 @@ def swap(draft: Draft, job_id: int, payload: bytes, request: Request) -> bool:
 
 def _enqueue_new(draft: Draft, requests: Sequence[Request], limits: Limits) -> list[int]:
     first = draft.uow.jobs.allocate(len(requests))
+    now, new, count, add = draft.now, lifecycle.enqueue, lifecycle.count_enqueued, draft.add
     for job_id, request in enumerate(requests, first):
-        _add(draft, job_id, request)
+        add(new(job_id, request, now), request.payload)
+        count(draft.tally(request.topic), now)
     if limits.depth is not None:
         _check_depth(draft, Counter([request.topic for request in requests]), limits.depth)
     return list(range(first, first + len(requests)))
