@@ -162,3 +162,31 @@ def test_many_coroutine_handlers_block_no_loop_with_their_verbs(svc: JobService)
     svc.enqueue_many([NewJob("t", name="asks"), NewJob("t", name="goes_on")])
     worker.run(burst=True)
     assert [svc.status(1), svc.status(2)] == ["done", "done"]
+
+
+LEAVING = """
+import asyncio, atexit, sys, jobq
+from jobq.aio import waiting
+
+waiting.PATIENCE = 1e6
+svc = jobq.open(sys.argv[1])
+atexit.register(svc.close)
+
+async def main():
+    asvc = jobq.AsyncJobService(svc)
+    reserving = asyncio.create_task(asvc.reserve("t", timeout=None))
+    await asyncio.sleep(0)
+    await asvc.enqueue("t")
+    [job] = await reserving
+    print(job.id)
+
+asyncio.run(main())
+"""
+
+
+def test_a_service_that_is_closed_as_the_program_ends_waits_for_nobody(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", LEAVING, f"lmdb:{tmp_path}/jobs"],
+        capture_output=True, text=True, timeout=PATIENCE, check=True,
+    )  # fmt: skip
+    assert (ended.stdout, ended.stderr) == ("1\n", "")
