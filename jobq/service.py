@@ -176,10 +176,10 @@ class JobService:
         linger: seconds to wait for more, once there is a first job and until there are n; at most half of a lease.
         """
         taking, patience, longest = self._taking(inputs.topics(topics), n, timeout, lease, linger)
-        if n == 1 and (one := self._reserve_one(taking)):
-            return one
         try:
-            self._wait(taking, taking.attempt(), patience, longest)
+            first = taking.attempt()
+            if longest or not first.taken:
+                self._wait(taking, first, patience, longest)
             return self._jobs(taking)
         except BaseException:
             self._give_back(taking)
@@ -581,21 +581,16 @@ class JobService:
             job._outcome = outcome
         return True
 
-    def _reserve_one(self, taking: Taking) -> list[Job]:
-        """Reserve a job straight, if that is plain and there is one."""
+    def _take_one(self, topics: Sequence[str], lease: int | None, when_committed: Callable[[Taken], object]) -> bool:
+        """Take a job straight, if that is plain and there is one; says whether."""
         if self._express is None:
-            return []
+            return False
         self._begin()
-        taken: list[Taken] = []
         try:
-            self._express.take(taking.topics, taking.lease, self._limits.done, taken.append)
-            record, payload, now = taken[0]
-            return [self._job(record, payload, now, taking.lease)]
+            self._express.take(topics, lease, self._limits.done, when_committed)
         except NotPlain:
-            return []
-        except BaseException:
-            self._abandoned.give_back((record.id, record.attempt) for record, _, _ in taken)
-            raise
+            return False
+        return True
 
     def _mark_settled(self, pairs: Sequence[tuple[Job, Outcome]], lost: Sequence[int]) -> list[Job]:
         gone = dict.fromkeys([pairs[position][0] for position in lost]) if lost else {}
@@ -652,7 +647,7 @@ class JobService:
         limits = self._limits
         inputs.whole(n, "n", least=1, most=limits.batch)
         seconds = None if lease is None else inputs.lease(lease)
-        taking = Taking(self._commit, topics, n, seconds, limits)
+        taking = Taking(self._commit, self._take_one, topics, n, seconds, limits)
         return taking, inputs.timeout(timeout), duration(linger, "linger")
 
     def _wait(self, taking: Taking, first: Haul, timeout: int | None, linger: int) -> None:
@@ -663,6 +658,9 @@ class JobService:
                 fill_up(self._storage, taking, linger)
 
     def _jobs(self, taking: Taking) -> list[Job]:
+        if len(taking.hauls) == 1:
+            [(taken, now, _, _)] = taking.hauls
+            return [self._job(record, payload, now, taking.lease) for record, payload in taken]
         # By id, as a job whose lease ran out in spite of all may have been taken a second time.
         jobs: dict[int, Job] = {}
         for haul in taking.hauls:
