@@ -145,3 +145,11 @@ def test_another_process_that_writes_costs_a_look_at_what_it_wrote(counted: Coun
     assert took(operations) == {"get": 3, "put": 5}
     counted.svc.enqueue("mail", payload=b"x")
     assert took(operations) == {"put": 5}
+
+
+def test_a_call_that_finds_nothing_to_do_leaves_known_what_was(counted: Counted, operations: Counter[str]) -> None:
+    svc = counted.svc
+    assert svc.reserve("mail") == []
+    operations.clear()
+    svc.enqueue("mail", payload=b"x")
+    assert took(operations) == {"put": 5}

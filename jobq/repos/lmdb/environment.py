@@ -315,8 +315,7 @@ class Environment:
             is_ending = True
             txn.commit()
             fate.is_committed = True
-            if known.has_written:
-                known.holds_in = number + 1
+            known.holds_in = number + 1 if known.has_written else number
         except lmdb.Error as problem:
             has_failed = True
             # If the commit failed, its outcome is unknown: nothing of this environment is trusted any more.

@@ -51,12 +51,11 @@ class Policies:
 
     def settle(self, *, committed: bool) -> None:
         """Keep what the write transaction that ends gave numbers to, or forget it."""
-        if self._new:
-            if committed:
-                self._numbers.update(self._new)
-            self._new.clear()
-        if not committed:
+        if committed:
+            self._numbers.update(self._new)
+        else:
             self._policies.clear()  # one may be of the transaction itself
+        self._new.clear()  # last: should Ctrl-C break in before, the next transaction forgets again
 
     def lost(self, txn: lmdb.Transaction[bytes], known: Sequence[Policy]) -> list[LostPolicy]:
         """The policies that are not there, cannot be read, or are not what their content's hash says they were.
