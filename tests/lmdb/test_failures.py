@@ -14,6 +14,7 @@ from jobq import JobNotFound, NewJob, Status, StorageError
 from jobq.codec import id_key
 from jobq.repos.lmdb import LmdbStorage
 from jobq.repos.lmdb.environment import CHECK_READERS
+from jobq.repos.lmdb.properties import Properties
 from jobq.testing.invariants import check_invariants
 from tests.clocks import PATIENCE, ManualClock
 
@@ -120,7 +121,7 @@ def test_opening_anew_that_fails_is_tried_again(tmp_path: Path, monkeypatch: pyt
     environment = storage._environment
     environment.note_failure()
     with monkeypatch.context() as patch:
-        patch.setattr(environment, "_open_map", failing_open)
+        patch.setattr("jobq.repos.lmdb.environment.open_readable", failing_open)
         for verb in (lambda: svc.enqueue("mail"), lambda: svc.status(1), lambda: svc.reserve("none", timeout=0.001)):
             with pytest.raises(StorageError, match="no memory"):
                 verb()
@@ -131,7 +132,7 @@ def test_opening_anew_that_fails_is_tried_again(tmp_path: Path, monkeypatch: pyt
         assert again.stats("mail").enqueued == 2
 
 
-def failing_open(size: int) -> lmdb.Environment:
+def failing_open(path: Path, properties: Properties) -> lmdb.Environment:
     raise lmdb.MemoryError("no memory")
 
 

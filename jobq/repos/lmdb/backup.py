@@ -27,6 +27,7 @@ from jobq.repos.lmdb.environment import Environment
 from jobq.repos.lmdb.grouping import Seat
 from jobq.repos.lmdb.jobs import next_id
 from jobq.repos.lmdb.known import Known
+from jobq.repos.lmdb.opening import file_size
 
 T = TypeVar("T")
 
@@ -95,7 +96,7 @@ class Backup:
     def _kept(self) -> int:
         """What the queue itself needs of the disk, if the copy is on the same one; see room."""
         is_same = os.stat(self._path).st_dev == os.stat(self._environment.path).st_dev
-        return self._environment.file_size() // 4 if is_same else 0
+        return file_size(self._environment.path) // 4 if is_same else 0
 
     def _copy_jobs(self, copy: Copy) -> dict[str, list[Row]]:
         """Copy the jobs as they are at one moment, and return what else there was then, by database."""

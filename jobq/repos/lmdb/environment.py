@@ -24,14 +24,15 @@ from jobq.errors import ConfigError, ReentrantCall, ServiceClosed, StorageError
 from jobq.model.records import TopicState
 from jobq.ports import Clock
 from jobq.repos.lmdb import directory, dirty
-from jobq.repos.lmdb.databases import NAMES, open_databases
+from jobq.repos.lmdb.databases import open_databases
 from jobq.repos.lmdb.failures import translated, translating
 from jobq.repos.lmdb.fate import Fate
 from jobq.repos.lmdb.grouping import Group
 from jobq.repos.lmdb.known import Known
 from jobq.repos.lmdb.mapping import Mapping, MapTooSmall, can_allocate
+from jobq.repos.lmdb.opening import open_readable, open_writable
 from jobq.repos.lmdb.policies import Policies
-from jobq.repos.lmdb.properties import SMALLEST, Settings, settle_properties, write_properties
+from jobq.repos.lmdb.properties import Settings, settle_properties, write_properties
 from jobq.repos.lmdb.rebuilding import places_in_lmdb, places_in_memory
 from jobq.repos.lmdb.tearing import mend_torn
 from jobq.repos.lmdb.wakes import Wakes
@@ -39,8 +40,6 @@ from jobq.repos.places import PlaceIndex
 
 T = TypeVar("T")
 
-HEADROOM = 64 * 2**20
-"""Bytes of the map beyond max_size at the least, so that jobs can be settled when it is reached."""
 GATHERING = 0.0001
 """Seconds that a commit waits for threads that shared the one before, where it costs an fsync."""
 CHECK_READERS = 256
@@ -377,14 +376,17 @@ class Environment:
             write_properties(self.path, self.properties, is_durable=True)
 
     def _open(self, *, alone: bool = False) -> None:
-        size = self.properties.max_size + max(self.properties.max_size // 4, HEADROOM)
         try:
-            self.env = self._open_map(size)
+            self.env = open_readable(self.path, self.properties)
             try:
                 if not mend_torn(str(self.path), self.env):
                     self._mapping = None
                 if self._mapping is not None:
-                    self._open_writable(self._mapping, alone=alone)
+                    env = open_writable(self.path, self.properties, self.env, self._mapping, alone=alone)
+                    if env is None:
+                        self._mapping = None
+                    else:
+                        self.env = env
                 self.env.reader_check()
                 self.page_size = self.env.stat()["psize"]
                 self.dbs = self._with_room(lambda: open_databases(self.env))
@@ -394,50 +396,6 @@ class Environment:
         except (lmdb.Error, OSError) as problem:
             raise translated(problem, str(self.path)) from problem
         self.policies = Policies(self.dbs.policies)
-
-    def _open_writable(self, mapping: Mapping, *, alone: bool) -> None:
-        # It was opened without, which makes the file if that is new, and says how much may be mapped at all.
-        info = self.env.info()
-        least = (info["last_pgno"] + 1) * self.env.stat()["psize"]
-
-        def reopened(size: int) -> lmdb.Environment:
-            self.env.close()
-            return self._open_lmdb(size, writemap=True)
-
-        env = mapping.open(reopened, least, info["map_size"], alone=alone)
-        if env is None:
-            self._mapping = None
-        else:
-            self.env = env
-
-    def _open_map(self, size: int) -> lmdb.Environment:
-        while True:
-            try:
-                return self._open_lmdb(size)
-            except lmdb.MemoryError:
-                # The address space is bounded: take what there is, as long as the map holds what the file does.
-                size //= 2
-                if size < max(2 * SMALLEST, self.file_size()):
-                    raise
-
-    def _open_lmdb(self, size: int, *, writemap: bool = False) -> lmdb.Environment:
-        return lmdb.open(
-            str(self.path),
-            map_size=size,
-            mode=0o700,
-            max_dbs=len(NAMES),
-            max_readers=directory.READERS,
-            sync=self.properties.sync != "off",
-            metasync=self.properties.sync == "full",
-            writemap=writemap,
-            lib_version=0,
-        )
-
-    def file_size(self) -> int:
-        """The bytes of the file, which never shrinks."""
-        with suppress(OSError):
-            return (self.path / "data.mdb").stat().st_size
-        return 0
 
 
 def _is_over(txn: lmdb.Transaction[bytes]) -> bool:
