@@ -14,8 +14,8 @@ class Known:
     """Knowledge of the next write transaction. Read transactions, which see older states, must not use it.
 
     holds_in: the number of the transaction in which it holds, if nobody else writes before; -1 for none.
-    has_written: whether the transaction writes counters, as all do that change a job. One that writes nothing leaves its
-    number to the next; if it wrote something else, that has another number, and nothing is known.
+    has_written: whether the transaction writes counters, as all do that change a job. One that writes nothing leaves
+    its number to the next; if it wrote something else, that has another number, and nothing is known.
     states: the counters of topics; None for one that is not. next_id: the first id not given yet; None if not known.
     firsts: by topic and ordering, a rank that no place there is before. is_marked: whether a backup wants notes; None
     if not known.
