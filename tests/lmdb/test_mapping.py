@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import random
 import subprocess
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import lmdb
 import pytest
@@ -18,7 +20,7 @@ import pytest
 import jobq
 from jobq import JobService, NewJob, StorageError, StorageFull
 from jobq.errors import ReentrantCall
-from jobq.repos.lmdb import LmdbStorage, environment, filesystems, mapping
+from jobq.repos.lmdb import LmdbStorage, environment, filesystems, mapping, tearing
 from jobq.testing.invariants import check_invariants
 from tests.clocks import PATIENCE
 from tests.lmdb import namespaces
@@ -304,8 +306,8 @@ def test_a_handler_that_calls_a_verb_while_the_map_grows_is_told_to_wait(
         said.append(svc.stats("mail").enqueued)
         with pytest.raises(ReentrantCall):
             svc.enqueue("mail")
-        with pytest.raises(ReentrantCall), storage._environment._mapping._locked():  # type: ignore[union-attr]
-            pass
+        with pytest.raises(ReentrantCall):
+            storage._environment._mapping._locked(lambda: None)  # type: ignore[union-attr]
         allocate(fd, offset, size)
 
     svc.enqueue("mail")
@@ -313,6 +315,51 @@ def test_a_handler_that_calls_a_verb_while_the_map_grows_is_told_to_wait(
     svc.enqueue("mail", payload=bytes(200_000))
     assert said == [1]
     assert svc.stats("mail").enqueued == 2
+
+
+def test_the_map_goes_on_growing_after_an_interrupt_right_behind_its_lock(
+    storage: LmdbStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    svc = JobService(storage)
+    svc.enqueue("mail")
+    left = [KeyboardInterrupt()]
+
+    def flock(fd: int, operation: int) -> None:
+        fcntl.flock(fd, operation)
+        if operation == fcntl.LOCK_UN and left:
+            raise left.pop()
+
+    monkeypatch.setattr(mapping, "fcntl", SimpleNamespace(flock=flock, LOCK_EX=fcntl.LOCK_EX, LOCK_UN=fcntl.LOCK_UN))
+    with pytest.raises(KeyboardInterrupt):
+        svc.enqueue("mail", payload=bytes(200_000))
+    assert not left
+    for _ in range(20):
+        svc.enqueue("mail", payload=bytes(200_000))
+    assert svc.stats("mail").enqueued in (21, 22)
+    check_invariants(storage)
+
+
+def test_an_interrupt_as_a_transaction_begins_leaves_none_open(
+    storage: LmdbStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    svc = JobService(storage)
+    svc.enqueue("mail")
+    left = [KeyboardInterrupt()]
+    mend = tearing.MetaPages.mend
+
+    def interrupted(pages: tearing.MetaPages, last: int) -> bool:
+        if left:
+            raise left.pop()
+        return mend(pages, last)
+
+    monkeypatch.setattr(tearing.MetaPages, "mend", interrupted)
+    storage._environment.known.forget()
+    with pytest.raises(KeyboardInterrupt) as kept:  # with its traceback, and so with all that its frames hold
+        svc.enqueue("mail")
+    command = [sys.executable, "-c", "import sys, jobq; print(jobq.open(sys.argv[1]).enqueue('mail'))", storage.url]
+    assert subprocess.run(command, timeout=PATIENCE, capture_output=True, text=True, check=True).stdout == "2\n"
+    assert svc.enqueue("mail") == 3
+    assert kept.tb is not None
 
 
 # -- other processes ---------------------------------------------------------------------------------------------------

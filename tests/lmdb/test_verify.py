@@ -10,7 +10,7 @@ import lmdb
 import pytest
 
 from jobq import Difference, InvalidStatus, JobNotFound, JobOptions, JobService, NewJob, StorageCorrupt
-from jobq.codec import encode_policy, encode_state, id_key
+from jobq.codec import decode_state, encode_policy, encode_state, id_key
 from jobq.model.records import TopicState, policy_of
 from jobq.repos.lmdb import LmdbStorage
 from jobq.repos.lmdb.databases import Databases
@@ -393,3 +393,19 @@ def test_bytes_that_are_no_key_are_no_endless_page(queue: Queue) -> None:
     assert kinds(queue.svc.verify()) == [("unreadable", 2**64 - 1, False)]
     with pytest.raises(lmdb.BadValsizeError):
         queue.write("jobs", b"", DAMAGE)
+
+
+def test_counters_are_mended_that_were_damaged_beneath_a_process_that_knows_them(queue: Queue) -> None:
+    queue.svc.enqueue_many([NewJob("mail") for _ in range(3)])
+    [stored] = queue.rows("topics").values()
+    state = decode_state("mail", stored)
+    damaged = encode_state(state._replace(now=(9, *state.now[1:])))
+    file = queue.storage._environment.path / "data.mdb"
+    with file.open("r+b") as data:  # past LMDB, for which each transaction of others has a number
+        content = data.read()
+        assert stored in content
+        data.seek(0)
+        data.write(content.replace(stored, damaged))
+    [told] = queue.svc.verify(repair=True)
+    assert (told.kind, told.repaired) == ("count", True)
+    assert queue.svc.verify() == []

@@ -337,6 +337,7 @@ class Environment:
         self._commits += 1
         if not self._commits % CHECK_READERS:
             self.env.reader_check()
+        txn: lmdb.Transaction[bytes] | None = None
         try:
             txn = self.env.begin(write=True)
             if self._mapping is not None:
@@ -346,10 +347,11 @@ class Environment:
                     txn.abort()
                     txn = self.env.begin(write=True)
             return txn
-        except lmdb.MapResizedError:
-            raise
-        except lmdb.Error:
-            self.note_failure()
+        except BaseException as problem:
+            if txn is not None:
+                txn.abort()  # else it would last as long as a traceback of Ctrl-C is kept
+            if isinstance(problem, lmdb.Error) and not isinstance(problem, lmdb.MapResizedError):
+                self.note_failure()
             raise
 
     def _mend(self) -> None:

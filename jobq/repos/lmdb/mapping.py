@@ -14,9 +14,9 @@ import errno
 import fcntl
 import mmap
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import lmdb
 
@@ -25,6 +25,8 @@ from jobq.repos.lmdb.failures import translated
 from jobq.repos.lmdb.filesystems import filesystem_of
 from jobq.repos.lmdb.guarding import check_file
 from jobq.repos.lmdb.tearing import MetaPages
+
+T = TypeVar("T")
 
 ALLOCATING = frozenset({"ext2", "ext3", "ext4", "tmpfs"})
 """Types of filesystems where what is allocated stays so; others may write to another place, or share blocks."""
@@ -78,14 +80,19 @@ class Mapping:
             check_file(self._path / "data.mdb")
             self._fd = os.open(self._path / "data.mdb", os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         self.limit = limit
-        with self._locked():
-            if self._is_given(least, alone=alone):
-                env = opened(self._file_size())
-                self.pages = MetaPages(self._fd, env)
-                self._is_now(env.info()["map_size"])
-                return env
-        self.close()
-        return None
+
+        def open_within() -> lmdb.Environment | None:
+            if not self._is_given(least, alone=alone):
+                return None
+            env = opened(self._file_size())
+            self.pages = MetaPages(self._fd, env)
+            self._is_now(env.info()["map_size"])
+            return env
+
+        env = self._locked(open_within)
+        if env is None:
+            self.close()
+        return env
 
     def close(self) -> None:
         """Close the file; a second time does nothing."""
@@ -121,9 +128,12 @@ class Mapping:
 
         No transaction of this process may be open. Raises StorageError, lmdb.Error.
         """
-        with self._locked():
+
+        def follow_within() -> bool:
             self._map(env, self._file_size())
             return (env.info()["last_pgno"] + 1) * env.stat()["psize"] <= self.size
+
+        return self._locked(follow_within)
 
     def grow(self, env: lmdb.Environment) -> bool:
         """Have the map grow, and say whether it did, as it does up to the limit.
@@ -132,16 +142,18 @@ class Mapping:
         """
         self._is_tight = True
         self.is_short = False
-        with self._locked():
-            size = self._file_size()
-            if size <= self.size or size < min(self._expected, self.limit):  # else another process has made it larger
-                try:
-                    size = self._allocate(size)
-                except OSError as problem:
-                    size = self._file_size()  # some filesystems keep what they had given
-                    if size <= self.size:
-                        raise translated(problem, str(self._path)) from problem
-            return self._map(env, size)
+        return self._locked(lambda: self._grow(env))
+
+    def _grow(self, env: lmdb.Environment) -> bool:
+        size = self._file_size()
+        if size <= self.size or size < min(self._expected, self.limit):  # else another process has made it larger
+            try:
+                size = self._allocate(size)
+            except OSError as problem:
+                size = self._file_size()  # some filesystems keep what they had given
+                if size <= self.size:
+                    raise translated(problem, str(self._path)) from problem
+        return self._map(env, size)
 
     def _allocate(self, size: int) -> int:
         """Give the file more pages, and return its size then. Raises OSError."""
@@ -186,19 +198,20 @@ class Mapping:
     def _file_size(self) -> int:
         return os.fstat(self._fd).st_size
 
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Keep other processes from growing and mapping the file."""
+    def _locked(self, work: Callable[[], T]) -> T:
+        """Do work, and keep other processes from growing and mapping the file meanwhile."""
         if self._is_locked:  # a signal handler's: the sizes that the thread goes on with would be old ones
             raise ReentrantCall("a verb was called as the map of the same thread grew: call it later")
         try:
             self._is_locked = True
             fcntl.flock(self._fd, fcntl.LOCK_EX)
-            yield
+            return work()
         finally:
-            # A forked child has the same open file, and would keep the lock if that were only closed here.
-            fcntl.flock(self._fd, fcntl.LOCK_UN)
+            # In this order, as Ctrl-C can break in after a call, but not after an assignment; and in this function, as
+            # it can break in before the first line of another. The lock is undone and not only closed, as a forked
+            # child has the same open file, and would keep it.
             self._is_locked = False
+            fcntl.flock(self._fd, fcntl.LOCK_UN)
 
 
 def _step(size: int) -> int:
