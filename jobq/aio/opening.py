@@ -15,7 +15,7 @@ from jobq.service import JobService
 
 
 def open_async(
-    url: str,
+    url: str | None = None,
     *,
     defaults: JobOptions | None = None,
     topic_defaults: Mapping[str, JobOptions] | None = None,

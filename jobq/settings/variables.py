@@ -1,0 +1,43 @@
+"""Settings in environment variables: `JOBQ_URL`, `JOBQ_SYNC`, `JOBQ_OPTIONS_MAX_RETRIES`, `JOBQ_WORKER_CONCURRENCY`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from jobq.settings.keys import SECTIONS, STORAGE, Reader, check_key, read_value
+from jobq.settings.records import Layer
+
+PREFIX = "JOBQ_"
+QUEUE = "JOBQ_QUEUE"
+CONFIG = "JOBQ_CONFIG"
+OF_A_JOB = "JOBQ_JOB_"
+"""What a program that runs for a job finds in its environment begins so, and is no setting."""
+OF_KUBERNETES = ("JOBQ_SERVICE_", "JOBQ_PORT")
+"""What Kubernetes gives each pod beside a Service that is named jobq begins so."""
+
+READERS: Mapping[str, tuple[str, str, Reader]] = {
+    **{PREFIX + key.upper(): ("storage", key, reader) for key, reader in STORAGE.items()},
+    **{
+        f"{PREFIX}{section}_{key}".upper(): (section, key, reader)
+        for section, readers in SECTIONS.items()
+        for key, reader in readers.items()
+    },
+}
+
+
+def read_variables(environment: Mapping[str, str]) -> Layer:
+    """The settings of an environment; a variable that is empty counts as not set.
+
+    Raises ConfigError for a variable that begins with JOBQ_ and is not known, or whose value is not allowed.
+    """
+    sections: dict[str, dict[str, Any]] = {"storage": {}, "options": {}, "limits": {}, "worker": {}}
+    for name, value in environment.items():
+        if not name.startswith(PREFIX) or name.startswith((OF_A_JOB, *OF_KUBERNETES)):
+            continue
+        if name in (QUEUE, CONFIG) or not value:
+            continue
+        check_key(name, READERS, "environment")
+        section, key, reader = READERS[name]
+        sections[section][key] = read_value(value, reader, name)
+    return Layer(**sections)
