@@ -26,6 +26,7 @@ from jobq.errors import (
     StorageCorrupt,
     StorageError,
     StorageFull,
+    StorageNotFound,
     StorageVersion,
     TopicFull,
 )
@@ -78,6 +79,7 @@ __all__ = [
     "StorageCorrupt",
     "StorageError",
     "StorageFull",
+    "StorageNotFound",
     "StorageVersion",
     "Tasks",
     "TopicFull",

@@ -69,6 +69,10 @@ class ConfigError(JobqError, ValueError):
     """A URL or a setting is unknown or contradicts what the storage is, or a directory is not safe to use."""
 
 
+class StorageNotFound(ConfigError):
+    """There is no queue where one was to be opened and not made."""
+
+
 class ServiceClosed(JobqError):
     """The service was closed."""
 

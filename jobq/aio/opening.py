@@ -20,13 +20,15 @@ def open_async(
     defaults: JobOptions | None = None,
     topic_defaults: Mapping[str, JobOptions] | None = None,
     limits: Limits | None = None,
+    create: bool = True,
 ) -> Opening:
     """Open an AsyncJobService over the storage that a URL names; `jobq.open` says what it may be, and what is raised.
 
     It is to be awaited, `asvc = await jobq.open_async(url)`, or entered, `async with jobq.open_async(url) as asvc:`,
     which closes it at the end.
     """
-    return Opening(partial(opening.open, url, defaults=defaults, topic_defaults=topic_defaults, limits=limits))
+    work = partial(opening.open, url, defaults=defaults, topic_defaults=topic_defaults, limits=limits, create=create)
+    return Opening(work)
 
 
 class Opening:

@@ -10,7 +10,7 @@ from typing import Any, Generic, Literal, TypeVar, overload
 
 from jobq.model.options import JobOptions
 from jobq.model.records import Log, Now, Place, Record, TopicState, Total, options_of
-from jobq.model.status import ORDERINGS_OF, CancelReason, Status
+from jobq.model.status import ORDERINGS_OF, CancelReason, Ordering, Status
 from jobq.model.times import SECOND, moment, moment_or_none
 
 J = TypeVar("J")
@@ -52,13 +52,14 @@ class JobInfo:
 class TopicStats:
     """The counters of a topic.
 
-    now: how many jobs have each status. The totals count each verb since the topic began; `expired` are leases that
-    ran out, `dead` jobs that became dead letters. oldest_ready_age, mean_wait and mean_run are seconds; None without
-    a Ready, a reserved or a done job.
+    now: how many jobs have each status. dead_letters: how many of the Canceled ones are dead letters. The totals count
+    each verb since the topic began; `expired` are leases that ran out, `dead` jobs that became dead letters.
+    oldest_ready_age, mean_wait and mean_run are seconds; None without a Ready, a reserved or a done job.
     """
 
     topic: str
     now: Mapping[Status, int]
+    dead_letters: int
     enqueued: int
     reserved: int
     done: int
@@ -182,6 +183,7 @@ def topic_stats(topic: str, state: TopicState, oldest_run_at: int | None, now: N
     return TopicStats(
         topic=topic,
         now={status: sum(state.now[o] for o in orderings) for status, orderings in ORDERINGS_OF.items()},
+        dead_letters=state.now[Ordering.DEAD],
         enqueued=totals[Total.ENQUEUED],
         reserved=totals[Total.RESERVED],
         done=totals[Total.DONE],

@@ -16,13 +16,14 @@ SCHEMES = "memory://, memory://NAME, lmdb:relative/path, lmdb:///absolute/path"
 _LMDB_PARAMETERS = ("sync", "max_size", "topics")
 
 
-def open_storage(url: str) -> MemoryStorage | LmdbStorage:
+def open_storage(url: str, *, create: bool = True) -> MemoryStorage | LmdbStorage:
     """Open the storage that a URL names.
 
     url: `memory://` (private), `memory://NAME` (shared in the process), `lmdb:relative/path` or
     `lmdb:///absolute/path`, the latter two with `?sync=full|normal|off`, `max_size=BYTES` and `topics=memory` if
     wanted. A relative path that begins with `~` is one in the home: `lmdb:~/jobs`.
-    Raises ConfigError for anything else, and what the storage raises.
+    create: make the directory if there is none.
+    Raises ConfigError for anything else, StorageNotFound, and what the storage raises.
     """
     if not isinstance(url, str):
         raise TypeError(f"a URL must be a str, not {type(url).__name__}")
@@ -35,7 +36,7 @@ def open_storage(url: str) -> MemoryStorage | LmdbStorage:
         raise ConfigError("a storage URL must not hold a zero byte")
     location, _, query = rest.partition("?")
     parameters = _parameters(scheme, query)
-    return _memory(location) if scheme == "memory" else _lmdb(location, parameters)
+    return _memory(location) if scheme == "memory" else _lmdb(location, parameters, create)
 
 
 def _memory(location: str) -> MemoryStorage:
@@ -44,7 +45,7 @@ def _memory(location: str) -> MemoryStorage:
     return MemoryStorage(unquote(location[2:]))
 
 
-def _lmdb(location: str, parameters: dict[str, str]) -> LmdbStorage:
+def _lmdb(location: str, parameters: dict[str, str], create: bool) -> LmdbStorage:
     path = location
     if location.startswith("//"):
         path = location[2:]
@@ -66,6 +67,7 @@ def _lmdb(location: str, parameters: dict[str, str]) -> LmdbStorage:
         sync=parameters.get("sync"),
         max_size=_size(parameters.get("max_size")),
         topics=parameters.get("topics"),
+        create=create,
     )
 
 

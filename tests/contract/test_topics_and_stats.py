@@ -14,6 +14,7 @@ from tests.contract.scenes import STATES, enqueue_named, given, put, take
 NOTHING = TopicStats(
     topic="t",
     now=dict.fromkeys(Status, 0),
+    dead_letters=0,
     enqueued=0,
     reserved=0,
     done=0,
@@ -91,6 +92,7 @@ def test_canceled_and_dead_are_both_canceled_now(svc: JobService) -> None:
     svc.cancel(svc.enqueue("t"))
     given(svc).reject()
     assert svc.stats("t").now[Status.CANCELED] == 2
+    assert svc.stats("t").dead_letters == 1
     assert totals(svc) == {"enqueued": 2, "reserved": 1, "canceled": 1, "dead": 1}
 
 

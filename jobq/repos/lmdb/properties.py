@@ -114,6 +114,11 @@ def write_properties(path: Path, properties: Properties, *, is_durable: bool) ->
         raise system_error(problem, f"{path / 'jobq.json'} cannot be written") from problem
 
 
+def is_directory_of_a_queue(path: Path) -> bool:
+    """Whether a directory has a queue, in whichever state."""
+    return os.path.lexists(path / "jobq.json") or os.path.lexists(path / "data.mdb")
+
+
 def check_settings(settings: Settings) -> None:
     """Refuse settings that no directory can have."""
     sync, max_size, topics = settings

@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 import lmdb
 
 from jobq.clock import SystemClock
-from jobq.errors import ServiceClosed
+from jobq.errors import ServiceClosed, StorageNotFound
 from jobq.model.records import Now, Record
 from jobq.model.requests import Request
 from jobq.paths import absolute_path
@@ -23,7 +23,7 @@ from jobq.repos.lmdb.grouping import Seat
 from jobq.repos.lmdb.jobs import LmdbJobs
 from jobq.repos.lmdb.known import Known
 from jobq.repos.lmdb.places import LmdbPlaces
-from jobq.repos.lmdb.properties import Settings, check_settings
+from jobq.repos.lmdb.properties import Settings, check_settings, is_directory_of_a_queue
 from jobq.repos.lmdb.registry import REGISTRY
 from jobq.repos.lmdb.room import Room
 from jobq.repos.lmdb.topics import LmdbTopics
@@ -86,8 +86,9 @@ class LmdbStorage:
     the directory unreadable where the filesystem reorders writes. kill -9 alone loses nothing with any of them.
     max_size: bytes (1 MiB to 64 TiB) after which new jobs are refused. Both belong to the directory: None takes what it
     has, or "full" and 64 GiB for a new one. topics: where jobs wait. "lmdb", the default, or "memory": faster, but for
-    one process alone, which builds the places from the jobs as it opens. clock: the system's by default.
-    Raises ConfigError, StorageError, StorageVersion, StorageCorrupt; TypeError.
+    one process alone, which builds the places from the jobs as it opens. create: make the directory if there is none.
+    clock: the system's by default.
+    Raises ConfigError, StorageNotFound, StorageError, StorageVersion, StorageCorrupt; TypeError.
     """
 
     def __init__(
@@ -97,11 +98,14 @@ class LmdbStorage:
         sync: str | None = None,
         max_size: int | None = None,
         topics: str | None = None,
+        create: bool = True,
         clock: Clock | None = None,
     ) -> None:
         self._settings = Settings(sync, max_size, topics)
         check_settings(self._settings)
         self._path = absolute_path(path)
+        if not create and not is_directory_of_a_queue(self._path):
+            raise StorageNotFound(f"there is no queue at {self._path}: check the path, or enqueue a job to make one")
         self._clock = clock or SystemClock()
         self._closed = False
         self._environment = self._acquire()

@@ -1,0 +1,192 @@
+"""`jobq enqueue`."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import click
+
+from jobq import inputs
+from jobq.cli.parameters import DURATION, RETRIES, TIME, TOPIC, json_option
+from jobq.cli.printing import count, print_json
+from jobq.cli.statuses import Interrupted
+from jobq.cli.target import Target, target_options
+from jobq.errors import JobqError
+from jobq.model.requests import NewJob
+from jobq.service import JobService
+
+BATCH = 1_000
+CHUNK = 1024 * 1024
+"""A batch of lines is so many jobs at the most, and what is read at once, in bytes."""
+
+
+@click.command()
+@click.argument("topic", type=TOPIC)
+@click.argument("payload", required=False)
+@click.option("--file", "-f", type=click.Path(path_type=Path, dir_okay=False), help="Take the payload from a file.")
+@click.option("--lines", is_flag=True, help="A job for each line of the file, or of standard input.")
+@click.option("--priority", "-p", type=click.IntRange(*inputs.PRIORITIES), default=0, help="The lower, the sooner.")
+@click.option("--delay", type=DURATION, help="How long it waits, as 5s or 10m.")
+@click.option("--at", type=TIME, help="When it becomes ready, as 2030-01-31T08:00.")
+@click.option("--name", default="", help="Which handler it is for.")
+@click.option("--unique", metavar="KEY", help="Refuse it if an unfinished job of the topic has this key.")
+@click.option(
+    "--on-duplicate",
+    type=click.Choice(["raise", "keep", "replace"]),
+    default="raise",
+    help="Where the key is taken: refuse the job, keep the other (and print its id), or replace that.",
+)
+@click.option("--max-retries", type=RETRIES, help="How often it is retried; or forever.")
+@click.option("--lease", type=DURATION, help="How long a consumer may hold it.")
+@click.option("--quiet", "-q", is_flag=True, help="Print no ids.")
+@json_option
+@target_options
+@click.pass_obj
+def enqueue(
+    target: Target,
+    /,
+    topic: str,
+    payload: str | None,
+    file: Path | None,
+    lines: bool,
+    quiet: bool,
+    as_json: bool,
+    **keywords: Any,
+) -> None:
+    """Enqueue a job, or one for each line, and print its id.
+
+    PAYLOAD is text, or - for standard input. Without it the payload is what is piped in, or empty.
+    """
+    if payload is not None and (file or (lines and payload != "-")):
+        raise click.UsageError("The payload is PAYLOAD, or a --file, or --lines of one: give one of them.")
+    if lines and keywords["unique"] is not None:
+        raise click.UsageError("--unique is for one job: with --lines all would have the same key.")
+    settings = target.settings()
+    common = _keywords(topic, **keywords)
+
+    def tell(ids: list[int]) -> None:
+        for id in [] if quiet else ids:
+            print_json({"id": id}) if as_json else print(id)
+        sys.stdout.flush()
+
+    with target.open(create=True, settings=settings) as svc:
+        if not lines:
+            tell([svc.enqueue(payload=_payload(payload, file), **common)])
+            return
+        with _source(file) as source:
+            _enqueue_lines(svc, source, common, tell)
+
+
+def _keywords(
+    topic: str,
+    *,
+    priority: int,
+    delay: float | None,
+    at: datetime | None,
+    name: str,
+    unique: str | None,
+    on_duplicate: str,
+    max_retries: int | None,
+    lease: float | None,
+) -> dict[str, Any]:
+    """The arguments of JobService.enqueue but for the payload; an option that was not given is the queue's own."""
+    if delay is not None and at is not None:
+        raise click.UsageError("--delay and --at exclude each other: give one of them.")
+    if on_duplicate != "raise" and unique is None:
+        raise click.UsageError("--on-duplicate goes with --unique KEY.")
+    context = click.get_current_context()
+    options: dict[str, Any] = {"max_retries": max_retries, "lease": lease}
+    given = {
+        name: value
+        for name, value in options.items()
+        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+    }
+    return {
+        "topic": topic,
+        "priority": priority,
+        "delay": delay,
+        "run_at": at,
+        "name": name,
+        "unique_key": unique,
+        "on_duplicate": on_duplicate,
+        **given,
+    }
+
+
+def _payload(payload: str | None, file: Path | None) -> bytes:
+    """The payload of a single job; arguments are bytes that need not be text."""
+    if file is not None:
+        return file.read_bytes()
+    if payload == "-" or (payload is None and _is_piped_in()):
+        return sys.stdin.buffer.read()
+    return os.fsencode(payload or "")
+
+
+def _is_piped_in() -> bool:
+    """Whether standard input is a pipe or a file; what services and cron give is neither, and may never end."""
+    try:
+        mode = os.fstat(sys.stdin.fileno()).st_mode
+    except (OSError, AttributeError):  # it is closed
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISREG(mode)
+
+
+@contextmanager
+def _source(file: Path | None) -> Iterator[BinaryIO]:
+    if file is None:
+        yield sys.stdin.buffer
+    else:
+        with file.open("rb") as opened:
+            yield opened
+
+
+def _enqueue_lines(
+    svc: JobService, source: BinaryIO, common: dict[str, Any], tell: Callable[[list[int]], None]
+) -> None:
+    """Enqueue a job for each line, and tell the ids of each batch. What breaks in says how many are in."""
+    done = 0
+    try:
+        with _progress() as show:
+            for batch in _batches(source):
+                ids = svc.enqueue_many([NewJob(payload=line, **common) for line in batch])
+                done += len(batch)
+                tell(ids)
+                show(done)
+    except KeyboardInterrupt:
+        raise Interrupted(f"interrupted: {_so_far(done)}") from None
+    except JobqError as problem:
+        raise click.ClickException(f"{problem} ({_so_far(done)})") from problem
+
+
+def _so_far(done: int) -> str:
+    return f"{count(done, 'line')} enqueued: go on with line {done + 1}" if done else "no line is enqueued"
+
+
+def _batches(source: BinaryIO) -> Iterator[list[bytes]]:
+    """The lines without their ends, in batches: what is there, but bounded, so that a slow pipe holds up none."""
+    rest = b""
+    while chunk := os.read(source.fileno(), CHUNK):
+        *lines, rest = (rest + chunk).split(b"\n")
+        for start in range(0, len(lines), BATCH):
+            yield [line.removesuffix(b"\r") for line in lines[start : start + BATCH]]
+    if rest:
+        yield [rest]
+
+
+@contextmanager
+def _progress() -> Iterator[Any]:
+    """Tell how many lines are enqueued, on a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda done: None
+        return
+    from jobq.cli.printing import console
+
+    with console(stderr=True).status("") as status:
+        yield lambda done: status.update(f"{done:,} lines enqueued")

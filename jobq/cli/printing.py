@@ -1,0 +1,144 @@
+"""What commands print: tables for people, a JSON object a line for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+Cell: TypeAlias = "str | Text"
+ANY_WIDTH = 10_000
+"""Columns of what is no terminal: whoever reads it cuts for himself."""
+STYLES = {
+    "ready": "cyan",
+    "delayed": "blue",
+    "reserved": "yellow",
+    "done": "green",
+    "canceled": "bright_black",
+    "dead": "red",
+    "paused": "magenta",
+}
+
+
+def console(*, stderr: bool = False) -> Console:
+    """The terminal, or what stands in its place. rich keeps colours off where it is none, or NO_COLOR is set."""
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(stderr=stderr, highlight=False, width=None if stream.isatty() else ANY_WIDTH)
+
+
+def print_json(value: Mapping[str, Any]) -> None:
+    """One object on a line of its own; datetimes in UTC, as ISO 8601 writes them."""
+    print(json.dumps(value, ensure_ascii=False, default=_plain))
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    raise TypeError(f"{type(value).__name__} has no form in JSON")
+
+
+def visible(text: str) -> str:
+    """Text on one line, in which what would command a terminal is written out: names and errors come from anywhere."""
+    return "".join(one if one.isprintable() else _escaped(one) for one in text)
+
+
+def _escaped(character: str) -> str:
+    return " " if character in "\n\t" else character.encode("unicode_escape").decode()
+
+
+def styled(word: str, style: str | None = None) -> Text:
+    """A word in the colour of what it names, or in another."""
+    from rich.text import Text
+
+    return Text(visible(word), style=STYLES.get(word, "") if style is None else style)
+
+
+class Rows:
+    """A table that is printed page by page, so that it may have any length.
+
+    columns: their titles; those that begin with `>` stand to the right, and the last is cut where a terminal ends.
+    """
+
+    def __init__(self, *columns: str) -> None:
+        self._columns = columns
+        self._widths: list[int] = []
+        self._console = console()
+
+    def add(self, rows: Iterable[Sequence[Cell]]) -> None:
+        """Print further rows; the columns are as wide as the first of these pages needs."""
+        from rich.table import Table
+        from rich.text import Text
+
+        page = [[Text(visible(cell)) if isinstance(cell, str) else cell for cell in row] for row in rows]
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=not self._widths, header_style="bold")
+        if not self._widths:
+            titles = [len(title.lstrip(">")) for title in self._columns]
+            self._widths = [
+                max(sizes) for sizes in zip(titles, *([cell.cell_len for cell in row] for row in page), strict=True)
+            ]
+        for number, (title, width) in enumerate(zip(self._columns, self._widths, strict=True)):
+            is_last = number == len(self._columns) - 1
+            table.add_column(
+                title.lstrip(">"),
+                justify="right" if title.startswith(">") else "left",
+                min_width=None if is_last else width,
+                no_wrap=True,
+                overflow="ellipsis",
+            )
+        for row in page:
+            table.add_row(*row)
+        _print(table, self._console)
+
+
+def _print(table: Table, where: Console) -> None:
+    """Print a table without the spaces that fill its last column."""
+    with where.capture() as captured:
+        where.print(table)
+    sys.stdout.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
+
+
+def print_facts(facts: Iterable[tuple[str, Cell]]) -> None:
+    """What is known of one thing: a name and a value a line."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in facts:
+        table.add_row(name, Text(value) if isinstance(value, str) else value)
+    _print(table, console())
+
+
+def local(moment: datetime | None) -> str:
+    """A date and time of this machine, to the second; "-" for none."""
+    return "-" if moment is None else moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def short(seconds: float | None) -> str:
+    """A duration in its two largest units, as 2h 5m; "-" for none."""
+    if seconds is None:
+        return "-"
+    if seconds < 10:
+        return f"{seconds:.3g}s"
+    left = round(seconds)
+    parts: list[str] = []
+    for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)):
+        count, left = divmod(left, size)
+        if count or parts:
+            parts.append(f"{count}{unit}")
+    return " ".join(part for part in parts[:2] if not part.startswith("0"))
+
+
+def count(number: int, noun: str = "job") -> str:
+    """A number with its noun, as 1 job, or 12,000 jobs."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

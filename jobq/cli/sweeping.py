@@ -1,0 +1,87 @@
+"""`jobq prune`, `clear`, `pause` and `resume`: what is done to topics as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from jobq.cli.choosing import confirm
+from jobq.cli.finding import pages
+from jobq.cli.parameters import DEAD, DURATION, TOPIC, before, topic_option, yes_option
+from jobq.cli.printing import count
+from jobq.cli.statuses import NothingThere
+from jobq.cli.target import Target, target_options
+from jobq.model.status import Status
+from jobq.service import JobService
+
+
+@click.command()
+@topic_option
+@click.option("--older-than", type=DURATION, help="Delete all that finished longer ago, whatever their retention.")
+@yes_option
+@target_options
+@click.pass_obj
+def prune(target: Target, /, topic: str | None, older_than: float | None, yes: bool) -> None:
+    """Delete finished jobs whose retention is over, which the queue does by itself while it is used.
+
+    Without --older-than it does not ask, as it deletes nothing that was to be kept.
+    """
+    moment = before(older_than)
+    with target.open() as svc:
+        if moment is not None:
+            number = sum(
+                (job.finished_at or moment) < moment
+                for status in (Status.DONE.value, Status.CANCELED.value, DEAD)
+                for page in pages(svc, status, topic)
+                for job in page
+            )
+            confirm(f"Delete {count(number, 'finished job')}?", number, yes=yes)
+        print(f"deleted {count(svc.prune(moment, topic=topic))}")
+
+
+@click.command()
+@click.argument("topic", type=TOPIC)
+@yes_option
+@target_options
+@click.pass_obj
+def clear(target: Target, /, topic: str, yes: bool) -> None:
+    """Cancel all jobs that wait in a topic."""
+    with target.open() as svc:
+        now = svc.stats(topic).now
+        number = now[Status.READY] + now[Status.DELAYED]
+        if not number:
+            raise NothingThere(f"no job waits in topic {topic}")
+        confirm(f"Cancel {count(number)} of topic {topic}?", number, yes=yes)
+        print(f"canceled {count(svc.clear(topic))}")
+
+
+@click.command()
+@click.argument("topics", type=TOPIC, nargs=-1, required=True)
+@target_options
+@click.pass_obj
+def pause(target: Target, /, topics: Sequence[str]) -> None:
+    """Hand out no more jobs of topics until they are resumed; enqueueing goes on."""
+    with target.open() as svc:
+        for topic in topics:
+            svc.pause(topic)
+            print(f"paused {topic}, where {_waiting(svc, topic)} wait")
+
+
+@click.command()
+@click.argument("topics", type=TOPIC, nargs=-1, required=True)
+@target_options
+@click.pass_obj
+def resume(target: Target, /, topics: Sequence[str]) -> None:
+    """Hand out the jobs of paused topics again."""
+    with target.open() as svc:
+        for topic in topics:
+            if not svc.stats(topic).paused:
+                raise NothingThere(f"topic {topic} is not paused")
+            svc.resume(topic)
+            print(f"resumed {topic}, where {_waiting(svc, topic)} wait")
+
+
+def _waiting(svc: JobService, topic: str) -> str:
+    now = svc.stats(topic).now
+    return count(now[Status.READY] + now[Status.DELAYED])

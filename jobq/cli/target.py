@@ -1,0 +1,90 @@
+"""Which queue a command is for: the options that every command takes, the environment and the file of settings."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from jobq.opening import open as open_service
+from jobq.service import JobService
+from jobq.settings import Settings, read_settings
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+DEFAULT_URL = "lmdb:jobq-data"
+
+
+@dataclass
+class Target:
+    """What the command line says of the queue; each command gets it as its first argument.
+
+    url: of the storage; queue: which one of the file; config: the file. None: what the settings say. debug: whether
+    failures show where they come from.
+    """
+
+    url: str | None = None
+    queue: str | None = None
+    config: Path | None = None
+    debug: bool = False
+
+    def settings(self) -> Settings:
+        """The settings that hold. Raises ConfigError."""
+        return read_settings(_environment(), Path.cwd(), url=self.url, queue=self.queue, config=self.config)
+
+    def open(self, *, create: bool = False, settings: Settings | None = None) -> JobService:
+        """Open the queue. create: make it if there is none. settings: those that were read already.
+
+        Raises StorageNotFound if there is none, and what `jobq.open` raises.
+        """
+        found = settings or self.settings()
+        url = found.url or _default_url()
+        return open_service(
+            url,
+            defaults=found.defaults,
+            topic_defaults=found.topic_defaults,
+            limits=found.limits,
+            create=create,
+        )
+
+
+def _default_url() -> str:
+    where = Path(DEFAULT_URL.partition(":")[2]).absolute()
+    print(
+        f"jobq: neither --url nor JOBQ_URL nor jobq.toml names a queue: it is {DEFAULT_URL}, {where}", file=sys.stderr
+    )
+    return DEFAULT_URL
+
+
+def _environment() -> Mapping[str, str]:
+    """The variables of this process over those in the file .env of the current folder that begin with JOBQ_."""
+    if not Path(".env").is_file():
+        return os.environ
+    from dotenv import dotenv_values  # here, as it takes longer to import than most commands need
+
+    written = {name: value for name, value in dotenv_values(".env").items() if name.startswith("JOBQ_")}
+    return {**{name: value or "" for name, value in written.items()}, **os.environ}
+
+
+def _keep(context: click.Context, parameter: click.Parameter, value: Any) -> None:
+    if value and parameter.name:
+        setattr(context.ensure_object(Target), parameter.name, value)
+
+
+def target_options(function: F) -> F:
+    """Add the options that say which queue is meant; what stands nearest to the command holds."""
+    option = partial(click.option, expose_value=False, callback=_keep)
+    for added in (
+        option("--debug", is_flag=True, help="Show where a failure comes from."),
+        option("--config", type=click.Path(path_type=Path), metavar="FILE", help="A jobq.toml to read."),
+        option("--queue", metavar="NAME", help="Which queue of jobq.toml is meant: [queues.NAME]."),
+        option("--url", metavar="URL", help="Storage of the queue, as lmdb:jobs or lmdb:///var/lib/app/jobs."),
+    ):
+        function = added(function)
+    return function
