@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from hashlib import blake2b
 from struct import Struct
 from struct import error as struct_error
 
@@ -204,6 +203,8 @@ def unique_index_key(topic: str, unique_key: str) -> bytes:
     """The key of a unique key: as it is, or hashed (BLAKE2b, 32 bytes) where it is long."""
     raw = unique_key.encode()
     if len(raw) > _LONGEST_PLAIN_KEY:
+        from hashlib import blake2b  # here, as few keys are long, and OpenSSL takes 3 ms to come
+
         return topic_prefix(topic) + b"h" + blake2b(raw, digest_size=32).digest()
     return topic_prefix(topic) + b"k" + raw
 

@@ -34,7 +34,6 @@ from jobq.taking import Taking
 from jobq.verbs import administering, consuming, looking, producing, settling
 from jobq.verbs.consuming import Haul
 from jobq.verbs.settling import Settlement
-from jobq.verifying import Verifier
 from jobq.waiting import EndListener, Listener, fill_up, wait_for_haul, wait_until_finished
 
 T = TypeVar("T")
@@ -492,6 +491,8 @@ class JobService:
         """
         self._check_open()
         mends = inputs.flag(repair, "repair")
+        from jobq.verifying import Verifier  # here, as few processes verify
+
         return Verifier(self._storage, self._defaults.policies(), repair=mends).run()
 
     def backup(self, path: str | os.PathLike[str]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 from dataclasses import fields
 from datetime import UTC, datetime
@@ -31,6 +30,8 @@ def payload_fields(payload: bytes) -> dict[str, str]:
     try:
         return {"payload": payload.decode()}
     except UnicodeDecodeError:
+        import base64
+
         return {"payload_base64": base64.b64encode(payload).decode()}
 
 

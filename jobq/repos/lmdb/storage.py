@@ -16,7 +16,6 @@ from jobq.model.records import Now, Record
 from jobq.model.requests import Request
 from jobq.paths import absolute_path
 from jobq.ports import Clock, Express, Taken, UnitOfWork, Watch
-from jobq.repos.lmdb.backup import Backup
 from jobq.repos.lmdb.environment import Environment
 from jobq.repos.lmdb.express import Adding, OneChange, Reserving, Settling
 from jobq.repos.lmdb.grouping import Seat
@@ -203,6 +202,8 @@ class LmdbStorage:
         Raises ConfigError if something is at the path already; StorageError if another backup of this directory runs.
         """
         try:
+            from jobq.repos.lmdb.backup import Backup  # here, as few processes make one
+
             Backup(self._open_here(), path).run()
         finally:
             if self._closed:
