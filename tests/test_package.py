@@ -17,7 +17,7 @@ Worker Observer Tasks AsyncJob AsyncJobService open_async
 JobService Job JobInfo JobLog JobOptions Limits LogLine NewJob Difference Status CancelReason TopicStats Exchange
 Done Retry Release Reject Cancel
 JobqError JobNotFound InvalidStatus LeaseLost DuplicateJob PayloadTooLarge TopicFull InvalidTopic ConfigError
-ServiceClosed StorageError StorageFull StorageCorrupt StorageVersion open
+ServiceClosed StorageError StorageFull StorageCorrupt StorageNotFound StorageVersion open
 """.split()
 REPOS = "MemoryStorage LmdbStorage open_storage Storage JobRepository TopicRepository UnitOfWork".split()
 
@@ -46,12 +46,13 @@ def test_the_version_is_that_of_the_distribution() -> None:
 
 def test_importing_it_imports_the_standard_library_alone() -> None:
     script = (
+        "CLIENTS = ('jobq.worker', 'jobq.tasks', 'jobq.aio', 'jobq.cli', 'jobq.settings');"
         "import sys; before = set(sys.modules); import jobq;"
         "new = set(sys.modules) - before;"
         "print({name.partition('.')[0] for name in new} - set(sys.stdlib_module_names),"
-        "      new & {'asyncio', 'multiprocessing', 'jobq.worker', 'jobq.tasks', 'jobq.aio'})"
+        "      new & {'asyncio', 'multiprocessing'}, {name for name in new if name.startswith(CLIENTS)})"
     )
-    assert run(script) == "{'jobq'} set()"
+    assert run(script) == "{'jobq'} set() set()"
 
 
 def test_without_lmdb_memory_works_and_lmdb_says_what_to_install() -> None:
@@ -67,9 +68,10 @@ def test_without_lmdb_memory_works_and_lmdb_says_what_to_install() -> None:
 def test_errors_have_one_root_and_the_kin_that_callers_expect() -> None:
     errors = [getattr(jobq, name) for name in NAMES]
     roots = [error for error in errors if isinstance(error, type) and issubclass(error, jobq.JobqError)]
-    assert len(roots) == 14
+    assert len(roots) == 15
     for error in (jobq.InvalidTopic, jobq.ConfigError, jobq.PayloadTooLarge):
         assert issubclass(error, ValueError)
+    assert issubclass(jobq.StorageNotFound, jobq.ConfigError)
     assert issubclass(jobq.JobNotFound, LookupError)
     assert all(issubclass(e, jobq.StorageError) for e in (jobq.StorageFull, jobq.StorageCorrupt, jobq.StorageVersion))
 

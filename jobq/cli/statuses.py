@@ -14,5 +14,9 @@ class NothingThere(Exception):
     """What a command was asked for is not there."""
 
 
+class ReaderGone(Exception):
+    """Nobody reads what a command prints."""
+
+
 class Interrupted(Exception):
     """Ctrl-C ended a command that says how far it came."""
