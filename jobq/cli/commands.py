@@ -45,6 +45,15 @@ class Commands(click.Group):
         command: click.Command = getattr(import_module(f"jobq.cli.{module}"), ATTRIBUTES.get(cmd_name, cmd_name))
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """See click.Group, which looks for what was meant among commands that are imported."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.NoSuchCommand as problem:
+            raise click.NoSuchCommand(problem.command_name, possibilities=MODULES, ctx=ctx) from None
+
     def invoke(self, ctx: click.Context) -> Any:
         """See click.Group, which would begin a line on stderr at Ctrl-C, and end the program at a closed pipe."""
         try:
