@@ -119,6 +119,16 @@ class Job:
         return self._record.retry_count
 
     @property
+    def run_at(self) -> datetime:
+        """Since when it was due when it was reserved, an aware datetime (UTC): it waited until `reserved_at`."""
+        return moment(self._record.run_at)
+
+    @property
+    def reserved_at(self) -> datetime:
+        """When it was reserved, an aware datetime (UTC)."""
+        return moment(self._record.reserved_at)
+
+    @property
     def deadline(self) -> datetime:
         """When the reservation ends, an aware datetime (UTC) by the wall clock of then; `extend` moves it."""
         return moment(self._deadline)

@@ -132,6 +132,7 @@ class ModelHandle:
         self.model, self.job, self.lease, self.deadline = model, copy(job), lease, deadline
         self.id, self.topic, self.priority, self.name = job.id, job.topic, job.priority, job.name
         self.payload, self.attempt, self.options = job.payload, job.attempt, job.options
+        self.run_at, self.reserved_at = moment(job.run_at), moment(job.reserved_at)
         limit = job.options.max_retries
         self.retries_left = None if limit is None else max(0, limit - job.retry_count)
         self.settled = False

@@ -131,6 +131,16 @@ class AsyncJob:
         return self._job.retries_left
 
     @property
+    def run_at(self) -> datetime:
+        """See Job."""
+        return self._job.run_at
+
+    @property
+    def reserved_at(self) -> datetime:
+        """See Job."""
+        return self._job.reserved_at
+
+    @property
     def deadline(self) -> datetime:
         """See Job."""
         return self._job.deadline

@@ -54,7 +54,9 @@ class TopicStats:
 
     now: how many jobs have each status. dead_letters: how many of the Canceled ones are dead letters. The totals count
     each verb since the topic began; `expired` are leases that ran out, `dead` jobs that became dead letters.
-    oldest_ready_age, mean_wait and mean_run are seconds; None without a Ready, a reserved or a done job.
+    oldest_ready_age, mean_wait and mean_run are seconds; None without a Ready, a reserved or a done job. total_wait and
+    total_run are the seconds that they are means of: of each reservation since the job was due, and of each done job
+    since it was reserved. They never become less.
     """
 
     topic: str
@@ -74,6 +76,8 @@ class TopicStats:
     oldest_ready_age: float | None
     mean_wait: float | None
     mean_run: float | None
+    total_wait: float
+    total_run: float
     paused: bool
 
 
@@ -198,6 +202,8 @@ def topic_stats(topic: str, state: TopicState, oldest_run_at: int | None, now: N
         oldest_ready_age=None if oldest_run_at is None else max(0, now.wall - oldest_run_at) / SECOND,
         mean_wait=_mean(totals[Total.WAIT], totals[Total.RESERVED]),
         mean_run=_mean(totals[Total.RUN], totals[Total.DONE]),
+        total_wait=totals[Total.WAIT] / SECOND,
+        total_run=totals[Total.RUN] / SECOND,
         paused=state.paused,
     )
 

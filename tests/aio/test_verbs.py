@@ -62,6 +62,7 @@ def test_a_job_through_its_life(asvc: AsyncJobService, clock: ManualClock, run: 
         assert (second.payload, second.text) == (b"hello", "hello")
         assert (second.attempt, second.retry_count, second.retries_left, second.settled) == (1, 0, 2, False)
         assert (second.deadline, second.options.max_retries) == (clock.after(20), 2)
+        assert (second.run_at, second.reserved_at) == (clock.now(), clock.now())
         await second.extend(50)
         assert second.deadline == clock.after(50)
         await second.log("half way")
