@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from jobq import inputs
 from jobq.model.times import SECOND, Seconds, duration
 from jobq.service import JobService
@@ -26,10 +28,16 @@ def service(svc: JobService) -> None:
         raise TypeError(f"a Worker takes a JobService, not {type(svc).__name__}: jobq.Worker(jobq.open(url), topics)")
 
 
-def observer(observer: Observer) -> None:
-    """Raise TypeError for what is no Observer."""
-    if not isinstance(observer, Observer):
-        raise TypeError(f"observer must be a jobq.Observer, not {observer!r}: derive your class from it")
+def observers(observer: Observer | Iterable[Observer] | None) -> tuple[Observer, ...]:
+    """None, one or several. Raises TypeError for what is no Observer."""
+    if observer is None:
+        return ()
+    what = "observer must be a jobq.Observer, made of a class that derives from it, or several of them"
+    several = (observer,) if isinstance(observer, Observer) else inputs.several(observer, what)
+    for one in several:
+        if not isinstance(one, Observer):
+            raise TypeError(f"{what}, not {type(one).__name__}")
+    return tuple(several)
 
 
 def executor(executor: str, max_jobs: int | None) -> None:

@@ -44,8 +44,9 @@ class Worker:
     10,000. executor: "thread", or "process" for handlers that need Python's lock for long, which are run by child
     processes and have to be importable. lease: seconds (0.1 or more) for which jobs are reserved, and renewed
     after each third of it. grace: seconds that running jobs have to end once the worker was told to stop. observer:
-    what is told of each moment. max_jobs: how many jobs a child process runs before it is replaced; None for no end.
-    tasks: a Tasks, or several, whose tasks it runs, too; those that are not bound to a queue yet are bound to this one.
+    what is told of each moment; one or several. max_jobs: how many jobs a child process runs before it is replaced;
+    None for no end. tasks: a Tasks, or several, whose tasks it runs, too; those that are not bound to a queue yet are
+    bound to this one.
 
     A handler that returns has done its job, and what it returns is kept as the result if it is a JSON value. It may
     raise Done, Retry, Release, Reject or Cancel; any other exception retries the job after its backoff.
@@ -62,21 +63,20 @@ class Worker:
         executor: Kind = "thread",
         lease: Seconds = 30,
         grace: Seconds = 30,
-        observer: Observer | None = None,
+        observer: Observer | Iterable[Observer] | None = None,
         max_jobs: int | None = None,
         tasks: HandlerSource | Iterable[HandlerSource] = (),
     ) -> None:
         checks.service(svc)
         checks.executor(executor, max_jobs)
-        observer = Observer() if observer is None else observer
-        checks.observer(observer)
+        observers = checks.observers(observer)
         self._svc = svc
         self._topics = inputs.topics(topics)
         self._concurrency = inputs.whole(concurrency, "concurrency", least=1, most=MOST_SLOTS)
         self._executor: Kind = executor
         self._lease = checks.lease(lease)
         self._grace = duration(grace, "grace")
-        self._moments = Moments(observer, svc.clock)
+        self._moments = Moments(observers, svc.clock)
         self._max_jobs = max_jobs
         self._sources = sources(tasks)
         self._handlers = Handlers()

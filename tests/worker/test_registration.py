@@ -258,6 +258,7 @@ def test_a_worker_without_handlers_does_not_run(svc: JobService, worker: Worker)
         ({"grace": "30"}, TypeError, "grace"),
         ({"observer": object()}, TypeError, "observer must be a jobq.Observer"),
         ({"observer": Observer}, TypeError, "observer must be a jobq.Observer"),
+        ({"observer": [Observer(), None]}, TypeError, "observer must be a jobq.Observer.* not NoneType"),
         ({"max_jobs": 5}, ValueError, "max_jobs is for executor='process'"),
         ({"max_jobs": 0, "executor": "process"}, ValueError, "max_jobs"),
         ({"max_jobs": 1.5, "executor": "process"}, TypeError, "max_jobs"),
