@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 
@@ -50,7 +52,11 @@ def test_importing_it_imports_the_standard_library_alone() -> None:
         "import sys; before = set(sys.modules); import jobq;"
         "new = set(sys.modules) - before;"
         "print({name.partition('.')[0] for name in new} - set(sys.stdlib_module_names),"
+<<<<<<< HEAD
         "      new & {'asyncio', 'multiprocessing'}, {name for name in new if name.startswith(CLIENTS)})"
+=======
+        "      new & {'asyncio', 'multiprocessing', 'jobq.worker', 'jobq.tasks', 'jobq.aio', 'jobq.metrics'})"
+>>>>>>> 16faa93 (Show the queue and its workers to Prometheus: jobq.metrics, with the extra prometheus)
     )
     assert run(script) == "{'jobq'} set() set()"
 
@@ -63,6 +69,22 @@ def test_without_lmdb_memory_works_and_lmdb_says_what_to_install() -> None:
     assert run(WITHOUT_LMDB + "from jobq.repos import LmdbStorage") == (
         "ImportError: LmdbStorage needs the package lmdb: pip install 'jobq[lmdb]'"
     )
+
+
+def test_without_prometheus_client_metrics_say_what_to_install() -> None:
+    without = "import sys; sys.modules['prometheus_client'] = None; import jobq; "
+    assert run(without + "print(jobq.open('memory://').enqueue('mail'))") == "1"
+    assert run(without + "import jobq.metrics") == (
+        "ImportError: jobq.metrics needs the package prometheus-client: pip install 'jobq[prometheus]'"
+    )
+
+
+def test_only_metrics_import_prometheus_client() -> None:
+    folder = Path(jobq.__file__).parent
+    importing = re.compile(r"^\s*(import|from) prometheus_client", re.MULTILINE)
+    files = [file for file in folder.rglob("*.py") if importing.search(file.read_text())]
+    assert files
+    assert {file.parent for file in files} == {folder / "metrics"}
 
 
 def test_errors_have_one_root_and_the_kin_that_callers_expect() -> None:
