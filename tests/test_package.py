@@ -48,15 +48,11 @@ def test_the_version_is_that_of_the_distribution() -> None:
 
 def test_importing_it_imports_the_standard_library_alone() -> None:
     script = (
-        "CLIENTS = ('jobq.worker', 'jobq.tasks', 'jobq.aio', 'jobq.cli', 'jobq.settings');"
+        "CLIENTS = ('jobq.worker', 'jobq.tasks', 'jobq.aio', 'jobq.cli', 'jobq.settings', 'jobq.metrics');"
         "import sys; before = set(sys.modules); import jobq;"
         "new = set(sys.modules) - before;"
         "print({name.partition('.')[0] for name in new} - set(sys.stdlib_module_names),"
-<<<<<<< HEAD
         "      new & {'asyncio', 'multiprocessing'}, {name for name in new if name.startswith(CLIENTS)})"
-=======
-        "      new & {'asyncio', 'multiprocessing', 'jobq.worker', 'jobq.tasks', 'jobq.aio', 'jobq.metrics'})"
->>>>>>> 16faa93 (Show the queue and its workers to Prometheus: jobq.metrics, with the extra prometheus)
     )
     assert run(script) == "{'jobq'} set() set()"
 

@@ -65,6 +65,11 @@ GAUGES = (
         "For how long the oldest ready job has been due, 0 if none is ready.",
         lambda stats: stats.oldest_ready_age or 0.0,
     ),
+    Gauge(
+        "jobq_dead_letters",
+        "Dead letters that there are; they are among the canceled jobs, too.",
+        lambda stats: float(stats.dead_letters),
+    ),
     Gauge("jobq_topic_paused", "Whether the topic is paused: 1 or 0.", lambda stats: float(stats.paused)),
 )
 BY_TOPIC = ["topic"]
