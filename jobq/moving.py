@@ -105,7 +105,7 @@ class Mover:
 
     def _pass(self, mark: Leaving) -> list[str]:
         """Move what can go; returns the topics of Reserved jobs, once there is nothing else left."""
-        self._prepare()
+        self._prepare(mark.run)
         held: set[str] = set()
         others = False
         after: int | None = 0
@@ -118,17 +118,18 @@ class Mover:
             after = batch.last
         return [] if others else sorted(held)
 
-    def _prepare(self) -> None:
+    def _prepare(self, run: int) -> None:
         """Pause topics that came, and see to leases that are over, or to all of them."""
         look = self._source.view(leaving.look)
         if look.unpaused:
-            commit(self._source, partial(leaving.pause, topics=look.unpaused))
+            commit(self._source, partial(leaving.pause, run=run, topics=look.unpaused))
         for topic in look.overdue:
             while commit(self._source, partial(consuming.turn_due, topic=topic, bound=consuming.SWEPT)):
                 pass
         if self._takes:
             for topic in look.reserved:
-                while commit(self._source, partial(leaving.take, topic=topic, n=leaving.JOBS)) == leaving.JOBS:
+                some = partial(leaving.take, run=run, topic=topic, n=leaving.JOBS)
+                while commit(self._source, some) == leaving.JOBS:
                     pass
         look = self._source.view(leaving.look)
         self._note(left=look.left, reserved=sum(look.reserved.values()))

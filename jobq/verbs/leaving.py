@@ -86,7 +86,8 @@ def begin(draft: Draft, here: str, there: str, found: Arriving | None, contents:
         states = _states(draft.uow)
         paused = [topic for topic, state in states.items() if state.paused]
         mark = Leaving(draft.uow.jobs.allocate(1), token, there, paused)
-        pause(draft, [topic for topic in states if topic not in paused])
+        for topic in states:
+            draft.uow.topics.pause(topic, True)
         marking.add(draft, mark)
         return mark
     _check_same(mark, here, there, found)
@@ -159,14 +160,16 @@ def _wait(uow: UnitOfWork, place: Place) -> int:
     return 0 if at is None else max(0, at - uow.now.steady)
 
 
-def pause(draft: Draft, topics: Sequence[str]) -> None:
+def pause(draft: Draft, run: int, topics: Sequence[str]) -> None:
     """Hand out no more jobs of these topics."""
+    marking.checked(marking.leaving(draft.uow), run)
     for topic in topics:
         draft.uow.topics.pause(topic, True)
 
 
-def take(draft: Draft, topic: str, n: int) -> int:
+def take(draft: Draft, run: int, topic: str, n: int) -> int:
     """Take up to n Reserved jobs from their holders; returns how many."""
+    marking.checked(marking.leaving(draft.uow), run)
     jobs = draft.at(draft.uow.topics.page(topic, IN_RESERVED, None, n))
     for job in jobs:
         draft.change(job, lifecycle.release(job, draft.now))

@@ -300,3 +300,70 @@ def test_a_second_move_that_is_killed_at_once_does_no_harm(new: Callable[[], Pai
         if not steps.has_acted:
             break
     assert k > 30
+
+
+def test_whichever_of_two_moves_is_killed_wherever_nothing_is_lost_or_counted_twice(
+    tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All pairs of steps, in memory: the second is killed, a job is enqueued, then the first goes on."""
+    monkeypatch.setattr(leaving, "JOBS", 2)
+    with pairs("memory to memory", tmp_path, clock) as new:
+        for k in count(1):
+            for j in count(1):
+                pair = new()
+                source, target = pair.services()
+                source.enqueue_many([NewJob("t") for _ in range(3)])
+                was_killed: list[bool] = []
+
+                def act() -> None:
+                    was_killed.append(kill_at(pair, j))  # noqa: B023
+                    source.enqueue("t")  # noqa: B023
+
+                steps = Steps(pair, k, act)
+                with suppress(JobqError):
+                    steps.source.move_to(steps.target)
+                with suppress(JobqError):
+                    source.move_to(target)
+                where = f"at steps {k} and {j}"
+                assert ids(source) | ids(target) >= {1, 2, 3}, where
+                assert not ids(source) & ids(target), where
+                assert source.stats("t").enqueued + target.stats("t").enqueued == 3 + steps.has_acted, where
+                for svc in (source, target):
+                    assert svc.stats("t").enqueued == len(ids(svc)), where
+                    assert not svc.stats("t").paused, where
+                pair.check()
+                if not (was_killed and was_killed[0]):
+                    break
+            if not steps.has_acted:
+                break
+    assert k > 20
+
+
+@pytest.mark.parametrize("later", [1, 2, 3, 4, 5])
+def test_what_is_done_in_the_source_before_it_is_killed_does_not_come_again(
+    new: Callable[[], Pair], later: int
+) -> None:
+    """A topic is resumed and a job of it done between two steps, and the move is killed some steps later."""
+    changed = 0
+    for k in count(1):
+        pair = new()
+        source, target = pair.services()
+        source.enqueue_many([NewJob("t", name=f"{number}", keep_done=0) for number in range(5)])
+        done: list[str] = []
+        steps = Steps(pair, k, partial(work_at_once, source, done))
+        dying = Pair(steps.source._storage, steps.target._storage)
+        kill_at(dying, k + later)
+        source.move_to(target)
+        changed += bool(done)
+        assert Counter(done + [job.name for job in target.reserve("t", 9)]) == Counter("01234"), f"at step {k}"
+        if not steps.has_acted:
+            break
+    assert changed > 10
+
+
+def work_at_once(source: JobService, done: list[str]) -> None:
+    """Resume the topic, and have a job of it done."""
+    source.resume("t")
+    for job in source.reserve("t"):
+        job.done()
+        done.append(job.name)
