@@ -214,7 +214,7 @@ class LmdbJobs:
         # Only a job that was moved here has a past.
         size += sum([_text_size(record) for record, _ in self._added if record.attempt or record.note])
         size += sum([_entry_size(entry) for _, whole in self._logs for entry in whole.entries])
-        return size + PER_JOB * len(self._added)
+        return max(0, size + PER_JOB * (len(self._added) - len(self._deleted)))
 
     def text_bytes(self) -> int:
         """What log lines, and notes, errors and results of changed jobs come to: left out where there is no room."""
