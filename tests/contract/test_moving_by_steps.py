@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from jobq import JobqError, JobService, NewJob, Status
+from jobq import ConfigError, JobqError, JobService, NewJob, Status
 from jobq.testing import ManualClock
 from jobq.testing.invariants import check_invariants
 from jobq.verbs import leaving
@@ -337,6 +337,31 @@ def test_whichever_of_two_moves_is_killed_wherever_nothing_is_lost_or_counted_tw
             if not steps.has_acted:
                 break
     assert k > 20
+
+
+def test_a_storage_that_somebody_uses_as_the_move_begins_is_refused_and_nothing_has_happened(
+    new: Callable[[], Pair],
+) -> None:
+    refused = 0
+    for k in count(1):
+        pair, before = filled(new)
+        source, target = pair.services()
+        steps = Steps(pair, k, partial(target.enqueue, "theirs"))
+        try:
+            steps.source.move_to(steps.target)
+        except ConfigError:
+            refused += 1
+            assert world(source) == before, f"at step {k}"
+            assert target.topics() == ["theirs"]
+        else:
+            assert is_bare(source), f"at step {k}"
+            assert set(target.topics()) - {"theirs"} == {stats.topic for stats in before.seen.stats}
+        pair.check()
+        assert [job.topic for job in target.reserve("theirs")] == ["theirs"] * steps.has_acted
+        if not steps.has_acted:
+            break
+    assert refused > 5
+    assert k > 30
 
 
 @pytest.mark.parametrize("later", [1, 2, 3, 4, 5])
