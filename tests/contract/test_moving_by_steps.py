@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from jobq import ConfigError, JobqError, JobService, NewJob, Status
+from jobq.repos import MemoryStorage
 from jobq.testing import ManualClock
 from jobq.testing.invariants import check_invariants
 from jobq.verbs import leaving
@@ -362,6 +363,37 @@ def test_a_storage_that_somebody_uses_as_the_move_begins_is_refused_and_nothing_
             break
     assert refused > 5
     assert k > 30
+
+
+def test_jobs_of_another_queue_that_come_first_are_left_alone(new: Callable[[], Pair], clock: ManualClock) -> None:
+    """Another queue begins to be moved to the same storage between two steps, and is killed after some of its own."""
+    refused = 0
+    for k in count(1):
+        pair, before = filled(new)
+        source, target = pair.services()
+        theirs = Pair(MemoryStorage(clock=clock), pair.target)
+        other, _ = theirs.services()
+        other.enqueue_many([NewJob("theirs") for _ in range(5)])
+        steps = Steps(pair, k, partial(try_and_be_killed, theirs, 25))
+        try:
+            steps.source.move_to(steps.target)
+        except ConfigError:
+            refused += 1
+            assert world(source) == before, f"at step {k}"
+            other.move_to(target)
+            assert len(target.reserve("theirs", 9)) == 5
+        else:
+            assert len(ids(other)) == 5
+            assert {info.id for info in every(target, Status.READY) if info.topic == "plain"} != set()
+        if not steps.has_acted:
+            break
+    assert refused > 5
+    assert k > 30
+
+
+def try_and_be_killed(pair: Pair, k: int) -> None:
+    with suppress(ConfigError):
+        kill_at(pair, k)
 
 
 @pytest.mark.parametrize("later", [1, 2, 3, 4, 5])

@@ -202,6 +202,21 @@ def test_what_cannot_be_read_stays_and_is_told(tmp_path: Path, clock: ManualCloc
     storage.close()
 
 
+def test_a_directory_with_nothing_but_what_cannot_be_read_is_not_empty(tmp_path: Path, clock: ManualClock) -> None:
+    storage = LmdbStorage(tmp_path / "jobs", sync="off", clock=clock)
+    source, target = JobService(MemoryStorage(clock=clock)), JobService(storage)
+    source.enqueue("t")
+    target.enqueue("t")
+    write(storage, 1, b"\x07" * 90)
+    target.verify(repair=True)
+    assert target.topics() == []
+    with pytest.raises(ConfigError, match="it has records that cannot be read: see verify"):
+        source.move_to(target)
+    target.delete(1)
+    assert source.move_to(target).moved == 1
+    storage.close()
+
+
 def write(storage: LmdbStorage, job_id: int, data: bytes) -> bytes:
     """Put other bytes in the place of a record, and return what was there."""
     environment = storage._environment
