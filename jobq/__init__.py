@@ -34,7 +34,7 @@ from jobq.job import Job
 from jobq.model.options import JobOptions, Limits
 from jobq.model.requests import NewJob
 from jobq.model.status import CancelReason, Status
-from jobq.model.views import Difference, Exchange, JobInfo, JobLog, LogLine, TopicStats
+from jobq.model.views import Difference, Exchange, JobInfo, JobLog, LogLine, MoveProgress, TopicStats
 from jobq.opening import open
 from jobq.outcomes import Cancel, Done, Reject, Release, Retry
 from jobq.service import JobService
@@ -68,6 +68,7 @@ __all__ = [
     "LeaseLost",
     "Limits",
     "LogLine",
+    "MoveProgress",
     "NewJob",
     "Observer",
     "PayloadTooLarge",

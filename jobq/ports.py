@@ -71,7 +71,7 @@ class JobRepository(Protocol):
     """What each job is."""
 
     def allocate(self, n: int) -> int:
-        """Take n consecutive ids, never given before, and return the first."""
+        """Take n consecutive ids, never given before, and return the first; they are taken if nothing else is done."""
         ...
 
     def get(self, ids: Sequence[int]) -> list[Record | None]:
@@ -99,7 +99,7 @@ class JobRepository(Protocol):
         ...
 
     def add(self, records: Sequence[Record], payloads: Sequence[bytes]) -> None:
-        """Keep new jobs; their ids come from `allocate`, ascending."""
+        """Keep new jobs, ascending by their ids, which come from `allocate`, be it that of an earlier unit of work."""
         ...
 
     def put(self, changes: Sequence[Change]) -> None:
@@ -112,6 +112,10 @@ class JobRepository(Protocol):
 
     def log(self, entries: Sequence[Entry]) -> None:
         """Add lines to the logs of jobs that stay, in this order; of each job the newest LOG_LINES are kept."""
+        ...
+
+    def put_log(self, job_id: int, log: Log) -> None:
+        """Give a job, which may be a new one, this log in place of what it has; not beside `log` in a unit of work."""
         ...
 
     def delete(self, records: Sequence[Record]) -> None:

@@ -24,7 +24,8 @@ from jobq.model.records import Now, Record
 from jobq.model.requests import UNSET, NewJob, OnDuplicate, PayloadLike, Request
 from jobq.model.status import FINISHED_ORDERINGS, ORDERINGS_OF, CancelReason, Ordering, Status, StatusLike
 from jobq.model.times import Seconds, duration, instant, moment
-from jobq.model.views import Difference, Exchange, JobInfo, JobLog, TopicStats, wall_deadline
+from jobq.model.views import Difference, Exchange, JobInfo, JobLog, MoveProgress, TopicStats, wall_deadline
+from jobq.moving import Mover
 from jobq.outcomes import Done, Outcome, Reject, Release, Retry
 from jobq.paths import absolute_path
 from jobq.ports import Clock, Express, NotPlain, Storage, Taken, UnitOfWork
@@ -506,6 +507,32 @@ class JobService:
         """
         self._check_open()
         self._storage.backup(absolute_path(path))
+
+    def move_to(
+        self,
+        other: JobService,
+        *,
+        take: bool = False,
+        progress: Callable[[MoveProgress], object] | None = None,
+    ) -> MoveProgress:
+        """Move all jobs to another storage: finished ones too, with their ids, states, logs, and the stats of topics.
+
+        other: a service over an empty storage, or one that a move from here was begun to, which goes on then. It may
+        be killed or interrupted anywhere, and run again, until it returns: no job is lost or doubled. Meanwhile all
+        topics are paused in both; at the end those of the other are resumed that were not paused here. Producers are
+        to enqueue in one of the two alone, from then on in the other. Jobs that cannot be read stay.
+        take: take Reserved jobs from their holders, who get LeaseLost, instead of waiting until they are settled or
+        their leases are over. progress: called after each batch and while it waits; what it raises ends this call.
+        Returns how many jobs were moved; a queue that is empty, or was moved already, is left alone.
+        Raises ConfigError if the other is not empty, or this is being moved elsewhere; StorageError if another process
+        has gone on with this move; StorageFull.
+        """
+        if not isinstance(other, JobService):
+            raise TypeError(f"move_to takes the JobService to move the jobs to, not {type(other).__name__}")
+        takes, tell = inputs.flag(take, "take"), inputs.function(progress, "progress")
+        self._begin()
+        other._begin()
+        return Mover(self._storage, other._storage, take=takes, tell=tell).run()
 
     # -- pieces
 

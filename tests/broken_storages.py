@@ -91,7 +91,7 @@ class KnowsNoIsolation(Sound):
         written: list[tuple[str, str, tuple[Any, ...]]] = []
 
         def recording(repository: Any, which: str) -> Any:
-            writes = "allocate add put put_payload delete discard log move tally pause".split()
+            writes = "allocate add put put_payload delete discard log put_log move tally pause".split()
             return Altered(
                 repository, **{name: lambda *args, name=name: written.append((which, name, args)) for name in writes}
             )
@@ -158,6 +158,26 @@ class PagesTwice(Sound):
         return Altered(uow, topics=Altered(uow.topics, page=page))
 
 
+class ForgetsIds(Sound):
+    """Ids are taken only if jobs are added."""
+
+    def transact(self, body: Callable[[UnitOfWork], T], **how: Any) -> T:
+        added: list[Any] = []
+
+        def watched(uow: UnitOfWork) -> T:
+            def add(*args: Any) -> None:
+                added.append(args)
+                uow.jobs.add(*args)
+
+            result = body(Altered(uow, jobs=Altered(uow.jobs, add=add)))
+            if not added:
+                uow.jobs._next_id = uow.jobs._table.next_id  # type: ignore[attr-defined]
+            return result
+
+        result: T = self.inner.transact(watched, **how)
+        return result
+
+
 class CutsPayloads(Sound):
     """A payload ends at its first zero byte."""
 
@@ -186,6 +206,16 @@ class CountsNoDroppedLines(Sound):
             return uow.jobs.logs(job_id)._replace(dropped=0)
 
         return Altered(uow, jobs=Altered(uow.jobs, logs=logs))
+
+
+class AddsToLogs(Sound):
+    """A log that is to be replaced grows."""
+
+    def unit(self, uow: UnitOfWork) -> Any:
+        def put_log(job_id: int, log: Log) -> None:
+            uow.jobs.log(log.entries)
+
+        return Altered(uow, jobs=Altered(uow.jobs, put_log=put_log))
 
 
 class TearsViews(Sound):

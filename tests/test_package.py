@@ -16,7 +16,8 @@ from tests.clocks import PATIENCE
 
 NAMES = """
 Worker Observer Tasks AsyncJob AsyncJobService open_async
-JobService Job JobInfo JobLog JobOptions Limits LogLine NewJob Difference Status CancelReason TopicStats Exchange
+JobService Job JobInfo JobLog JobOptions Limits LogLine NewJob Difference MoveProgress Status CancelReason TopicStats
+Exchange
 Done Retry Release Reject Cancel
 JobqError JobNotFound InvalidStatus LeaseLost DuplicateJob PayloadTooLarge TopicFull InvalidTopic ConfigError
 ServiceClosed StorageError StorageFull StorageCorrupt StorageNotFound StorageVersion open

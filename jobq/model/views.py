@@ -143,6 +143,21 @@ class Difference:
         return f"{self.message}{' (repaired)' if self.repaired else ''}"
 
 
+@dataclass(frozen=True, slots=True)
+class MoveProgress:
+    """How far `move_to` is, in jobs.
+
+    moved: by this call. left: those that are still to be moved, of which it waits for `reserved` ones to be settled.
+    At its end, left: jobs that were enqueued behind it; unreadable: those that stay, as they cannot be read, or are
+    set aside; 0 before that.
+    """
+
+    moved: int = 0
+    left: int = 0
+    reserved: int = 0
+    unreadable: int = 0
+
+
 def job_info(record: Record, place: Place, now: Now) -> JobInfo:
     """The view of a record whose place is `place`."""
     return JobInfo(
