@@ -19,7 +19,12 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
         **dict.fromkeys(("cancel", "reset", "reschedule", "delete"), "changing"),
         **dict.fromkeys(("prune", "clear", "pause", "resume"), "sweeping"),
     },
-    "Keep up": {**dict.fromkeys(("verify", "backup"), "upkeep"), "schedules": "schedules", "metrics": "metrics"},
+    "Keep up": {
+        **dict.fromkeys(("verify", "backup"), "upkeep"),
+        "schedules": "schedules",
+        "metrics": "metrics",
+        "move": "move",
+    },
 }
 """Where each command is, by the section of the help that it stands in: its name, and the module it is in."""
 

@@ -43,7 +43,7 @@ def move(target: Target, /, source_url: str, other_url: str, take: bool, yes: bo
         confirm(f"Move {count(number)} from {source_url} to {other_url}?", number, yes=yes)
         with open_service(other_url) as other:
             moved = _move(source, other, take=take)
-    if not moved.moved and not moved.unreadable:
+    if not (moved.moved or moved.left or moved.unreadable):
         raise NothingThere(f"there is no job to move in {source_url}")
     print(f"moved {count(moved.moved)} to {other_url}")
     if moved.left:

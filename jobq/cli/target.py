@@ -77,11 +77,16 @@ def _keep(context: click.Context, parameter: click.Parameter, value: Any) -> Non
         setattr(context.ensure_object(Target), parameter.name, value)
 
 
+debug_option = click.option(
+    "--debug", is_flag=True, expose_value=False, callback=_keep, help="Show where a failure comes from."
+)
+
+
 def target_options(function: F) -> F:
     """Add the options that say which queue is meant; what stands nearest to the command holds."""
     option = partial(click.option, expose_value=False, callback=_keep)
+    function = debug_option(function)
     for added in (
-        option("--debug", is_flag=True, help="Show where a failure comes from."),
         option("--config", type=click.Path(path_type=Path), metavar="FILE", help="A jobq.toml to read."),
         option("--queue", metavar="NAME", help="Which queue of jobq.toml is meant: [queues.NAME]."),
         option("--url", metavar="URL", help="Storage of the queue, as lmdb:jobs or lmdb:///var/lib/app/jobs."),
