@@ -88,6 +88,8 @@ def fitted(text: Text, width: int, *, is_right: bool = False) -> Text:
     if missing >= 0:
         space = Text(" " * missing)
         return space + text if is_right else text + space
+    if width < 1:
+        return Text()
     cut = text.copy()
-    cut.truncate(max(0, width), overflow="ellipsis", pad=True)
+    cut.truncate(width, overflow="ellipsis", pad=True)
     return cut

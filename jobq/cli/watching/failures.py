@@ -16,6 +16,7 @@ from enum import Enum
 from heapq import nlargest
 
 from jobq.cli.describing import is_dead
+from jobq.cli.watching.rates import is_begun_anew
 from jobq.cli.watching.sampling import Sample
 from jobq.errors import JobNotFound
 from jobq.model.status import Status
@@ -135,7 +136,9 @@ class Failures:
     def _forget(self, topics: Mapping[str, TopicStats]) -> None:
         """Drop what is known of topics that are gone, or were in between."""
         gone = [
-            name for name, known in self._topics.items() if name not in topics or topics[name].dead < known.counted.dead
+            name
+            for name, known in self._topics.items()
+            if name not in topics or is_begun_anew(known.counted, topics[name])
         ]
         for name in gone:
             del self._topics[name]

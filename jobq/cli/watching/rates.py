@@ -34,7 +34,7 @@ def rates(older: Sample, newer: Sample) -> dict[str, Rates]:
 
 
 def _rates(before: TopicStats | None, now: TopicStats, elapsed: float) -> Rates:
-    started = (0, 0, 0) if before is None or _is_begun_anew(before, now) else _totals(before)
+    started = (0, 0, 0) if before is None or is_begun_anew(before, now) else _totals(before)
     return Rates(*((number - start) / elapsed for start, number in zip(started, _totals(now), strict=True)))
 
 
@@ -42,7 +42,7 @@ def _totals(stats: TopicStats) -> tuple[int, int, int]:
     return stats.enqueued, stats.done, stats.retried + stats.expired + stats.dead
 
 
-def _is_begun_anew(before: TopicStats, now: TopicStats) -> bool:
+def is_begun_anew(before: TopicStats, now: TopicStats) -> bool:
     """Whether the topic was gone in between, totals and all."""
     return before.first_enqueued_at != now.first_enqueued_at or now.enqueued < before.enqueued
 
