@@ -9,8 +9,8 @@ import click
 from jobq.cli.parameters import DURATION, TOPIC, json_option
 from jobq.cli.target import Target, target_options
 
-LEAST = 0.01
-"""Seconds between two looks, at the least."""
+INTERVALS = (0.01, 86_400)
+"""Seconds between two looks: the least and the most."""
 
 
 @click.command()
@@ -24,8 +24,8 @@ def watch(target: Target, /, topics: Sequence[str], interval: float, as_json: bo
 
     Where the output is no terminal: a line for each topic that changed. With --json: all topics, at every look.
     """
-    if interval < LEAST:
-        raise click.UsageError(f"--interval is {LEAST * 1000:g}ms at the least.")
+    if not INTERVALS[0] <= interval <= INTERVALS[1]:
+        raise click.UsageError("--interval is 10ms at the least, and 1d at the most.")
     from jobq.cli.watching.canvas import is_terminal
     from jobq.cli.watching.events import end_by
     from jobq.cli.watching.lines import tell

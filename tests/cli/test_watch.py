@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
@@ -203,6 +204,15 @@ def test_a_terminal_that_cannot_be_painted_gets_lines(svc: JobService, shell: Sh
         assert b"\x1b" not in watch.written
 
 
+def test_lines_are_erased_before_they_are_written(svc: JobService, watching: Watching) -> None:
+    """A terminal whose cursor stays on the last cell of a full line would erase that cell."""
+    with watching() as watch:
+        watch.wait_for("There is no topic yet", "q or Ctrl-C leaves")
+        erased = re.findall(rb"(.{3})\x1b\[[KJ]", watch.written)
+        assert len(erased) > 20
+        assert set(erased) == {b";1H"}
+
+
 # -- in a pipe
 
 
@@ -274,7 +284,9 @@ def test_a_queue_that_is_not_there(shell: Shell) -> None:
 
 
 def test_what_cannot_be_understood(shell: Shell) -> None:
-    assert "--interval is 10ms at the least." in shell.refused(2, "watch", "--interval", "0")
+    for interval in ("0", "9ms", "25h"):
+        said = shell.refused(2, "watch", "--interval", interval)
+        assert "--interval is 10ms at the least, and 1d at the most." in said
     assert "is not allowed" in shell.refused(2, "watch", "--topic", "a b")
 
 

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from jobq import JobService
 from jobq.cli.watching.columns import Column, fitted, share, table
-from jobq.cli.watching.lines import Changes, objects
+from jobq.cli.watching.lines import Changes, objects, tell
 from jobq.cli.watching.pace import Pace
 from jobq.cli.watching.picture import Picture, busiest, cut, drawn
 from jobq.cli.watching.rates import History, Rates, rate, rates
@@ -299,3 +299,23 @@ def test_an_object_for_each_topic() -> None:
     first, second = objects(sample(stats(done=3), stats("b")), {"mail": Rates(1, 2 / 3, 0)})
     assert (first["at"], first["topic"], first["done"], first["done_per_second"]) == (NOW, "mail", 3, 0.667)
     assert (second["topic"], second["enqueued_per_second"]) == ("b", None)
+
+
+def test_lines_go_on_after_looks_that_failed(capfd: pytest.CaptureFixture[str], clock: ManualClock) -> None:
+    gone = StorageError("the disk\nis gone")
+    script: list[BaseException | None] = [gone, gone, None, None, gone, None, KeyboardInterrupt()]
+
+    class Queue(JobService):
+        def topics(self) -> list[str]:
+            problem = script.pop(0)
+            if problem:
+                raise problem
+            return super().topics()
+
+    svc = Queue(MemoryStorage(clock=clock))
+    svc.enqueue("mail")
+    tell(svc, (), 0.01, as_json=False)
+    printed, said = capfd.readouterr()
+    assert said == "jobq: the disk is gone (tried again every 0.01s)\n" * 2
+    assert [line.split()[1:3] for line in printed.splitlines()] == [["mail", "ready=1"]]
+    assert script == []

@@ -54,8 +54,10 @@ class Canvas:
 
     def paint(self, lines: Sequence[Text]) -> None:
         """Paint the screen anew. Raises OSError if the terminal is gone."""
-        painted = "".join(f"\x1b[{row};1H{self._codes(line)}\x1b[K" for row, line in enumerate(lines, 1))
-        self._write(f"{painted}\x1b[J" if len(lines) < self.size.lines else painted)
+        # Erased before, as the cursor stays on the last cell of a full line, and what is behind it includes that one.
+        painted = "".join(f"\x1b[{row};1H\x1b[K{self._codes(line)}" for row, line in enumerate(lines, 1))
+        left = f"\x1b[{len(lines) + 1};1H\x1b[J" if len(lines) < self.size.lines else ""
+        self._write(painted + left)
 
     def _codes(self, line: Text) -> str:
         """A line in the codes of this terminal."""
