@@ -328,6 +328,11 @@ class JobService:
             yield EndListener(self._storage, watch, self._sweeper.sweep)
 
     @property
+    def url(self) -> str:
+        """Where the queue is, for people to read: it has no password, and need not open it."""
+        return self._storage.url
+
+    @property
     def limits(self) -> Limits:
         """What the service accepts."""
         return self._limits

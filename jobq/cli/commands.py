@@ -14,7 +14,10 @@ from jobq.cli.target import target_options
 
 SECTIONS: Mapping[str, Mapping[str, str]] = {
     "Work": {"enqueue": "enqueue"},
-    "Look": dict.fromkeys(("topics", "stats", "list", "show", "logs", "dead"), "looking"),
+    "Look": {
+        **dict.fromkeys(("topics", "stats", "list", "show", "logs", "dead"), "looking"),
+        "watch": "watch",
+    },
     "Change": {
         **dict.fromkeys(("cancel", "reset", "reschedule", "delete"), "changing"),
         **dict.fromkeys(("prune", "clear", "pause", "resume"), "sweeping"),
