@@ -15,7 +15,11 @@ NOW = datetime(2030, 1, 31, 12, 5, 1, tzinfo=UTC)
 def stats(topic: str = "mail", now: dict[str, int] | None = None, **counters: Any) -> TopicStats:
     """The counters of a topic; all zero but for these. now: jobs by status."""
     zero: dict[str, Any] = dict.fromkeys(
-        ("dead_letters", "enqueued", "reserved", "done", "retried", "expired", "canceled", "dead"), 0
+        (
+            *("dead_letters", "enqueued", "reserved", "done", "retried", "expired", "canceled", "dead"),
+            *("total_wait", "total_run"),
+        ),
+        0,
     )
     none: dict[str, Any] = dict.fromkeys(
         ("first_reserved_at", "last_reserved_at", "oldest_ready_age", "mean_wait", "mean_run")
