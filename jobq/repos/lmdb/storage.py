@@ -167,7 +167,7 @@ class LmdbStorage:
 
     def _run(self, seat: Seat) -> None:
         environment = self._environment
-        environment.check_reentry()
+        environment.entrance.check_reentry()
         try:
             environment.group.run(seat)
         finally:
@@ -229,5 +229,5 @@ class LmdbStorage:
 
     def _leave(self) -> None:
         # Without the registry's lock as long as this thread is in a transaction, for which who has the lock may wait.
-        if self._environment.pid == os.getpid() and not self._environment.is_inside():
+        if self._environment.pid == os.getpid() and not self._environment.entrance.holds_this_thread():
             REGISTRY.release(self, self._environment)
