@@ -27,6 +27,7 @@ from jobq.model.records import (
 )
 from jobq.model.requests import Request
 from jobq.model.status import Ordering
+from jobq.model.views import Compaction
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -330,6 +331,14 @@ class Storage(Protocol):
 
         Other work goes on meanwhile. A storage that has no such copy to make raises ConfigError and says what to do
         instead.
+        """
+        ...
+
+    def compact(self) -> Compaction:
+        """Give the room of deleted jobs back to the disk, and change nothing else.
+
+        It may ask for the storage to be open by nobody else. A storage that has no file to make smaller raises
+        ConfigError and says why, or what to do instead.
         """
         ...
 

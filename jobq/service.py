@@ -24,7 +24,7 @@ from jobq.model.records import Now, Record
 from jobq.model.requests import UNSET, NewJob, OnDuplicate, PayloadLike, Request
 from jobq.model.status import FINISHED_ORDERINGS, ORDERINGS_OF, CancelReason, Ordering, Status, StatusLike
 from jobq.model.times import Seconds, duration, instant, moment
-from jobq.model.views import Difference, Exchange, JobInfo, JobLog, TopicStats, wall_deadline
+from jobq.model.views import Compaction, Difference, Exchange, JobInfo, JobLog, TopicStats, wall_deadline
 from jobq.outcomes import Done, Outcome, Reject, Release, Retry
 from jobq.paths import absolute_path
 from jobq.ports import Clock, Express, NotPlain, Storage, Taken, UnitOfWork
@@ -505,6 +505,17 @@ class JobService:
         """
         self._check_open()
         self._storage.backup(absolute_path(path))
+
+    def compact(self) -> Compaction:
+        """Give the room of deleted jobs back to the disk: the file is written anew, without what is free in it.
+
+        No other process may have the queue open; those that open it meanwhile wait, as do the verbs of other threads.
+        The disk must have room for both files. Wherever it fails or is killed, the queue is as it was.
+        Raises StorageError if another process has the queue open (to have a small copy while they run, use `backup`);
+        StorageFull; ConfigError for a queue in memory, which has no file.
+        """
+        self._check_open()
+        return self._storage.compact()
 
     # -- pieces
 

@@ -9,6 +9,7 @@ from threading import Event
 from typing import Any, TypeVar
 
 from jobq.model.records import Log, Place, Record
+from jobq.model.views import Compaction
 from jobq.ports import Clock, UnitOfWork, Watch
 from jobq.repos import MemoryStorage
 
@@ -51,6 +52,9 @@ class Sound:
 
     def backup(self, path: Path) -> None:
         self.inner.backup(path)
+
+    def compact(self) -> Compaction:
+        return self.inner.compact()
 
     def close(self) -> None:
         self.inner.close()
@@ -235,6 +239,14 @@ class HidesItsIdentity(Sound):
     def __init__(self, name: str, clock: Clock) -> None:
         super().__init__(name, clock)
         self.identity = object()
+
+
+class CompactsTooMuch(Sound):
+    """What finds no room in the new file is gone."""
+
+    def compact(self) -> Compaction:
+        self.inner.transact(lambda uow: uow.jobs.discard(uow.jobs.ids(0, 1)))
+        return Compaction(2, 1)
 
 
 class StaysOpen(Sound):

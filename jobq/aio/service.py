@@ -235,6 +235,7 @@ class AsyncJobService:
     resume = _awaited(JobService.resume)
     verify = _awaited(JobService.verify)
     backup = _awaited(JobService.backup)
+    compact = _awaited(JobService.compact)
 
     # -- pieces
 

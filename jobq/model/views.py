@@ -138,6 +138,14 @@ class Difference:
         return f"{self.message}{' (repaired)' if self.repaired else ''}"
 
 
+@dataclass(frozen=True, slots=True)
+class Compaction:
+    """What `compact` did: the bytes of the file before and after."""
+
+    before: int
+    after: int
+
+
 def job_info(record: Record, place: Place, now: Now) -> JobInfo:
     """The view of a record whose place is `place`."""
     return JobInfo(

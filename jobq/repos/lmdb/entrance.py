@@ -74,3 +74,15 @@ class Entrance:
                 yield
             finally:
                 self.is_quiet = was_quiet
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Within `quiet`: refuse what a signal handler of this thread calls meanwhile, and let it close nothing."""
+        mark = (threading.get_ident(), object())
+        try:
+            self.is_writing = True
+            self.inside.add(mark)
+            yield
+        finally:
+            self.is_writing = False
+            self.inside.discard(mark)

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -62,8 +62,8 @@ class Environment:
         self._is_broken = False
         self._is_closed = False
         self._commits = 0
-        self._presence = directory.Presence(path)
-        with self._presence.entering(exclusive=settings.topics == "memory") as alone:
+        self.presence = directory.Presence(path)
+        with self.presence.entering(exclusive=settings.topics == "memory") as alone:
             self.properties = settle_properties(path, settings, alone=alone)
             self._mapping = Mapping(path) if self.properties.sync == "off" and can_allocate(path) else None
             with directory.files_of(path, alone=alone, is_durable=self.properties.is_durable):
@@ -110,7 +110,8 @@ class Environment:
     def read(self, work: Callable[[lmdb.Transaction[bytes]], T]) -> T:
         """Run `work` in a read transaction, a consistent snapshot; raises as `write` does.
 
-        With places in memory it has to keep writers out, and raises ReentrantCall as they do; else never.
+        With places in memory it has to keep writers out, and raises ReentrantCall as they do; else only where a handler
+        breaks in after a commit that failed, or while the file is replaced.
         """
         if self.places is None:
             return self._read(work)
@@ -180,6 +181,32 @@ class Environment:
                 if not self._make_room(problem):
                     raise
 
+    @contextmanager
+    def alone(self) -> Iterator[bool]:
+        """Keep all other threads from the directory, and other processes from opening it; gives whether none has.
+
+        Raises ReentrantCall within a transaction of the same thread, ServiceClosed, StorageError.
+        """
+        self.entrance.check_reentry()
+        with self.entrance.quiet():
+            self._check_open()
+            self._mend()
+            with self.entrance.alone(), self.presence.alone() as is_alone:
+                yield is_alone
+
+    @contextmanager
+    def reopening(self) -> Iterator[None]:
+        """Have LMDB closed, and opened anew at the end, for who is alone and puts another file in its place."""
+        self._check_open()  # in a child that a signal handler forked meanwhile it is not
+        self._is_broken = True  # whatever breaks in, the next transaction opens it
+        self.known.forget()  # as the numbers of transactions may begin anew
+        self._close_map()
+        try:
+            yield
+        finally:
+            self._open(alone=True)
+            self._is_broken = False
+
     def last_change(self) -> int:
         """The number of the last committed transaction of any process; -1 while it is not to be known."""
         try:
@@ -199,7 +226,7 @@ class Environment:
         """Let go, in a forked child, of what it inherited; of LMDB's map not in the middle of its own transaction."""
         self._is_closed = True
         self.wakes.disown()
-        self._presence.leave()
+        self.presence.leave()
         if not self.entrance.holds_this_thread():
             with suppress(lmdb.Error):
                 self.env.close()
@@ -215,7 +242,7 @@ class Environment:
             try:
                 self._close_map()
             finally:
-                self._presence.leave()
+                self.presence.leave()
 
     def _close_map(self) -> None:
         with suppress(lmdb.Error):
@@ -228,6 +255,8 @@ class Environment:
         if self.entrance.is_quiet or self._is_broken:
             self.entrance.inside.discard(mark)
             with self.entrance.holding():  # as whoever wants quiet does
+                if self._is_broken:
+                    self.entrance.check_writing()
                 if not self.entrance.is_writing:
                     self._mend()
                 self.entrance.inside.add(mark)

@@ -21,10 +21,9 @@ class Room:
 
     def __init__(self, environment: Environment) -> None:
         self._environment = environment
-        self._page_size = environment.page_size
-        # A bounded address space may have left a smaller map, of which a fifth is kept for settling jobs, too.
-        most = min(environment.properties.max_size, environment.map_size() * 4 // 5)
-        self._most_pages = most // self._page_size
+        self._measured: lmdb.Environment | None = None
+        self._page_size = 1
+        self._most_pages = 0
         self._pages_with_disk = 0
         self._credit = 0
 
@@ -40,6 +39,8 @@ class Room:
 
     def shortage(self, txn: lmdb.Transaction[bytes], new_bytes: int) -> str | None:
         """Say why so many bytes more do not fit, in max_size or on the disk; None if they do."""
+        if self._measured is not self._environment.env:
+            self._measure()
         new_pages = new_bytes // self._page_size
         # The file's high-water mark, which costs little to read, is never below the pages in use.
         pages = self._environment.env.info()["last_pgno"] + 1
@@ -56,6 +57,15 @@ class Room:
             return shortage
         self._environment.expect((pages + new_pages) * self._page_size)
         return None
+
+    def _measure(self) -> None:
+        """Look at what was opened, the first time or anew: the file may be another one, and smaller."""
+        environment = self._environment
+        self._measured, self._page_size = environment.env, environment.page_size
+        # A bounded address space may have left a smaller map, of which a fifth is kept for settling jobs, too.
+        most = min(environment.properties.max_size, environment.map_size() * 4 // 5)
+        self._most_pages = most // self._page_size
+        self._pages_with_disk = 0
 
     def _disk_shortage(self, txn: lmdb.Transaction[bytes], pages: int, new_pages: int) -> str | None:
         try:

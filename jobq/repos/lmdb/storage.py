@@ -14,9 +14,11 @@ from jobq.clock import SystemClock
 from jobq.errors import ServiceClosed
 from jobq.model.records import Now, Record
 from jobq.model.requests import Request
+from jobq.model.views import Compaction
 from jobq.paths import absolute_path
 from jobq.ports import Clock, Express, Taken, UnitOfWork, Watch
 from jobq.repos.lmdb.backup import Backup
+from jobq.repos.lmdb.compacting import compact
 from jobq.repos.lmdb.environment import Environment
 from jobq.repos.lmdb.express import Adding, OneChange, Reserving, Settling
 from jobq.repos.lmdb.grouping import Seat
@@ -200,6 +202,17 @@ class LmdbStorage:
         """
         try:
             Backup(self._open_here(), path).run()
+        finally:
+            if self._closed:
+                self._leave()
+
+    def compact(self) -> Compaction:
+        """See Storage. Threads of this process wait meanwhile, and processes that open the directory.
+
+        Raises StorageError if another process has the directory open; StorageFull, ConfigError; ServiceClosed.
+        """
+        try:
+            return compact(self._open_here())
         finally:
             if self._closed:
                 self._leave()

@@ -6,7 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from jobq.clock import SystemClock
 from jobq.errors import ConfigError, ReentrantCall, ServiceClosed, StorageError
@@ -243,6 +243,12 @@ class MemoryStorage:
     def backup(self, path: Path) -> None:
         """See Storage: there is nothing here that could outlive the process."""
         raise ConfigError("a queue in memory cannot be backed up: keep the jobs in lmdb:DIRECTORY, which can")
+
+    def compact(self) -> NoReturn:
+        """See Storage: there is no file, and the memory of deleted jobs is free already."""
+        raise ConfigError(
+            "a queue in memory cannot be compacted, and need not be: the memory of deleted jobs is free for others"
+        )
 
     def close(self) -> None:
         """See Storage."""
