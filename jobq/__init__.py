@@ -33,7 +33,7 @@ from jobq.job import Job
 from jobq.model.options import JobOptions, Limits
 from jobq.model.requests import NewJob
 from jobq.model.status import CancelReason, Status
-from jobq.model.views import Compaction, Difference, Exchange, JobInfo, JobLog, LogLine, TopicStats
+from jobq.model.views import Compaction, Difference, Exchange, JobInfo, JobLog, LogLine, StorageInfo, TopicStats
 from jobq.opening import open
 from jobq.outcomes import Cancel, Done, Reject, Release, Retry
 from jobq.service import JobService
@@ -79,6 +79,7 @@ __all__ = [
     "StorageCorrupt",
     "StorageError",
     "StorageFull",
+    "StorageInfo",
     "StorageVersion",
     "Tasks",
     "TopicFull",

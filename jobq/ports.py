@@ -27,7 +27,7 @@ from jobq.model.records import (
 )
 from jobq.model.requests import Request
 from jobq.model.status import Ordering
-from jobq.model.views import Compaction
+from jobq.model.views import Compaction, StorageInfo
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -324,6 +324,10 @@ class Storage(Protocol):
 
     def watch(self, topics: Sequence[str], *, finished: bool = False) -> AbstractContextManager[Watch]:
         """Listen for jobs to reserve, or for jobs that finish or go; begun before a look that may find nothing."""
+        ...
+
+    def info(self) -> StorageInfo:
+        """What this storage is, and how much is in it; it takes no longer the more there is."""
         ...
 
     def backup(self, path: Path) -> None:

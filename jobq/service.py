@@ -24,7 +24,7 @@ from jobq.model.records import Now, Record
 from jobq.model.requests import UNSET, NewJob, OnDuplicate, PayloadLike, Request
 from jobq.model.status import FINISHED_ORDERINGS, ORDERINGS_OF, CancelReason, Ordering, Status, StatusLike
 from jobq.model.times import Seconds, duration, instant, moment
-from jobq.model.views import Compaction, Difference, Exchange, JobInfo, JobLog, TopicStats, wall_deadline
+from jobq.model.views import Compaction, Difference, Exchange, JobInfo, JobLog, StorageInfo, TopicStats, wall_deadline
 from jobq.outcomes import Done, Outcome, Reject, Release, Retry
 from jobq.paths import absolute_path
 from jobq.ports import Clock, Express, NotPlain, Storage, Taken, UnitOfWork
@@ -408,6 +408,14 @@ class JobService:
             return None if wait is None else moment(uow.now.wall + wait)
 
         return self._view(soonest)
+
+    def info(self) -> StorageInfo:
+        """What the queue is kept in, how many jobs and topics it has, and what else there is to know of that kind.
+
+        Of LMDB the details are those that `LmdbStorage.info` names; of memory there are none.
+        """
+        self._check_open()
+        return self._storage.info()
 
     # -- administering
 

@@ -15,7 +15,7 @@ from tests.clocks import PATIENCE
 NAMES = """
 Worker Observer Tasks AsyncJob AsyncJobService open_async
 JobService Job JobInfo JobLog JobOptions Limits LogLine NewJob Difference Status CancelReason TopicStats Exchange
-Compaction Done Retry Release Reject Cancel
+Compaction StorageInfo Done Retry Release Reject Cancel
 JobqError JobNotFound InvalidStatus LeaseLost DuplicateJob PayloadTooLarge TopicFull InvalidTopic ConfigError
 ServiceClosed StorageError StorageFull StorageCorrupt StorageVersion open
 """.split()

@@ -222,6 +222,7 @@ class AsyncJobService:
     topics = _awaited(JobService.topics)
     stats = _awaited(JobService.stats)
     next_due = _awaited(JobService.next_due)
+    info = _awaited(JobService.info)
 
     # -- administering
 

@@ -14,11 +14,12 @@ from jobq.clock import SystemClock
 from jobq.errors import ServiceClosed
 from jobq.model.records import Now, Record
 from jobq.model.requests import Request
-from jobq.model.views import Compaction
+from jobq.model.views import Compaction, StorageInfo
 from jobq.paths import absolute_path
 from jobq.ports import Clock, Express, Taken, UnitOfWork, Watch
 from jobq.repos.lmdb.backup import Backup
 from jobq.repos.lmdb.compacting import compact
+from jobq.repos.lmdb.describing import describe
 from jobq.repos.lmdb.environment import Environment
 from jobq.repos.lmdb.express import Adding, OneChange, Reserving, Settling
 from jobq.repos.lmdb.grouping import Seat
@@ -194,6 +195,20 @@ class LmdbStorage:
                 wakes.call(call)
 
         return wakes.watch(channels_of(topics, finished=finished), pass_on)
+
+    def info(self) -> StorageInfo:
+        """See Storage. The details are, with all sizes in bytes:
+
+        path, sync, max_size, topics: see the class. format: of what is stored. generation: how many boots have had the
+        directory open. lmdb_version. file_size: what the file takes. used_size: what is in use of that; `compact` gives
+        the rest back. room: what new jobs may take, as far as max_size and the disk go. processes: ids of those that
+        have the directory open, where the system tells (Linux), else this one. is_backed_up: whether a backup runs.
+        """
+        try:
+            return describe(self._open_here(), self._room, self.url)
+        finally:
+            if self._closed:
+                self._leave()
 
     def backup(self, path: Path) -> None:
         """See Storage: the copy is a directory like this one. It waits for no writer, and holds none up for long.

@@ -12,6 +12,7 @@ from jobq.clock import SystemClock
 from jobq.errors import ConfigError, ReentrantCall, ServiceClosed, StorageError
 from jobq.model.records import Now, Record, TopicState
 from jobq.model.requests import Request
+from jobq.model.views import StorageInfo
 from jobq.ports import Clock, Express, Move, Taken, UnitOfWork, Watch
 from jobq.repos.memory.express import OneChange
 from jobq.repos.memory.jobs import JobTable, MemoryJobs
@@ -239,6 +240,12 @@ class MemoryStorage:
                 bell.ring(call)
 
         return bell.watch(channels_of(topics, finished=finished), pass_on)
+
+    def info(self) -> StorageInfo:
+        """See Storage. It has no details."""
+        self._check()
+        jobs, topics = self._store.table.records, self._store.topics.states
+        return self._store.view(lambda _: StorageInfo(self.url, "memory", len(jobs), len(topics), {}))
 
     def backup(self, path: Path) -> None:
         """See Storage: there is nothing here that could outlive the process."""
