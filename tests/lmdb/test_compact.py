@@ -34,6 +34,7 @@ from tests.lmdb import namespaces
 from tests.lmdb.namespaces import MOUNT, ROOT
 from tests.lmdb.test_sharing import in_child
 from tests.lmdb.test_small_disk import ACT
+from tests.lmdb.test_tearing import tear
 
 WAYS: dict[str, dict[str, Any]] = {
     "full": {"sync": "full"},
@@ -258,6 +259,33 @@ def test_after_a_commit_that_failed_it_looks_again_first(queue: Queue) -> None:
     queue.storage._environment.env.close()
     assert queue.svc.compact().after > 0
     queue.check()
+
+
+GROW = """
+import sys, jobq
+from jobq.repos.lmdb import environment
+environment.can_allocate = lambda path: True
+with jobq.open(f"lmdb:{sys.argv[1]}") as svc:
+    for _ in range(41):
+        svc.enqueue("mail", payload=bytes(30_000))
+"""
+
+
+@pytest.mark.parametrize("is_torn", [False, True])
+def test_what_another_process_left_is_taken_as_the_next_writer_would(
+    tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch, is_torn: bool
+) -> None:
+    """It has made the file larger than this process has mapped, and was killed in its last commit, or not."""
+    monkeypatch.setattr(environment, "can_allocate", lambda path: True)
+    queue = Queue(tmp_path, clock, sync="off")
+    run(GROW, queue.path)
+    if is_torn:
+        tear(queue.path)
+    queue.svc.compact()
+    assert queue.svc.stats("mail").enqueued == 41 - is_torn
+    queue.check()
+    assert queue.svc.enqueue("mail") == 42 - is_torn
+    queue.svc.close()
 
 
 def test_it_leaves_no_descriptor_open(queue: Queue) -> None:

@@ -35,7 +35,7 @@ def compact(environment: Environment) -> Compaction:
     path = environment.path
     try:
         _check_files(environment)
-        with environment.alone() as is_alone, translating(path):
+        with translating(path), environment.alone() as is_alone:
             if not is_alone:
                 raise StorageError(_who_else(environment))
             _check_disk(environment)

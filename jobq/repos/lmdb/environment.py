@@ -192,6 +192,9 @@ class Environment:
             self._check_open()
             self._mend()
             with self.entrance.alone(), self.presence.alone() as is_alone:
+                if is_alone:
+                    # As a writer begins: by mapping what others have added, and undoing what was killed in a commit.
+                    self._with_room(lambda: self._begin().abort())
                 yield is_alone
 
     @contextmanager
