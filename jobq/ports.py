@@ -27,6 +27,7 @@ from jobq.model.records import (
 )
 from jobq.model.requests import Request
 from jobq.model.status import Ordering
+from jobq.model.views import Compaction, StorageInfo
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -329,11 +330,23 @@ class Storage(Protocol):
         """Listen for jobs to reserve, or for jobs that finish or go; begun before a look that may find nothing."""
         ...
 
+    def info(self) -> StorageInfo:
+        """What this storage is, and how much is in it; it takes no longer the more there is."""
+        ...
+
     def backup(self, path: Path) -> None:
         """Copy all that is here, as it is at one moment, to an absolute path where nothing or an empty directory is.
 
         Other work goes on meanwhile. A storage that has no such copy to make raises ConfigError and says what to do
         instead.
+        """
+        ...
+
+    def compact(self) -> Compaction:
+        """Give the room of deleted jobs back to the disk, and change nothing else.
+
+        It may ask for the storage to be open by nobody else. A storage that has no file to make smaller raises
+        ConfigError and says why, or what to do instead.
         """
         ...
 

@@ -24,8 +24,17 @@ from jobq.model.records import Now, Record
 from jobq.model.requests import UNSET, NewJob, OnDuplicate, PayloadLike, Request
 from jobq.model.status import FINISHED_ORDERINGS, ORDERINGS_OF, CancelReason, Ordering, Status, StatusLike
 from jobq.model.times import Seconds, duration, instant, moment
-from jobq.model.views import Difference, Exchange, JobInfo, JobLog, MoveProgress, TopicStats, wall_deadline
-from jobq.moving import Mover
+from jobq.model.views import (
+    Compaction,
+    Difference,
+    Exchange,
+    JobInfo,
+    JobLog,
+    MoveProgress,
+    StorageInfo,
+    TopicStats,
+    wall_deadline,
+)
 from jobq.outcomes import Done, Outcome, Reject, Release, Retry
 from jobq.paths import absolute_path
 from jobq.ports import Clock, Express, NotPlain, Storage, Taken, UnitOfWork
@@ -414,6 +423,14 @@ class JobService:
 
         return self._view(soonest)
 
+    def info(self) -> StorageInfo:
+        """What the queue is kept in, how many jobs and topics it has, and what else there is to know of that kind.
+
+        Of LMDB the details are those that `LmdbStorage.info` names; of memory there are none.
+        """
+        self._check_open()
+        return self._storage.info()
+
     # -- administering
 
     def cancel(self, ids: int | Iterable[int], note: str | None = None) -> None:
@@ -537,7 +554,20 @@ class JobService:
         takes, tell = inputs.flag(take, "take"), inputs.function(progress, "progress")
         self._begin()
         other._begin()
+        from jobq.moving import Mover  # here, as few processes move a queue
+
         return Mover(self._storage, other._storage, take=takes, tell=tell).run()
+
+    def compact(self) -> Compaction:
+        """Give the room of deleted jobs back to the disk: the file is written anew, without what is free in it.
+
+        No other process may have the queue open; those that open it meanwhile wait, as do the verbs of other threads.
+        The disk must have room for both files. Wherever it fails or is killed, the queue is as it was.
+        Raises StorageError if another process has the queue open (to have a small copy while they run, use `backup`);
+        StorageFull; ConfigError for a queue in memory, which has no file.
+        """
+        self._check_open()
+        return self._storage.compact()
 
     # -- pieces
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 from typing import Any, TypeVar
 
 from jobq.model.records import Log, Place, Record
+from jobq.model.views import Compaction, StorageInfo
 from jobq.ports import Clock, UnitOfWork, Watch
 from jobq.repos import MemoryStorage
 
@@ -49,8 +51,14 @@ class Sound:
     def watch(self, topics: Sequence[str], **how: Any) -> AbstractContextManager[Watch]:
         return self.inner.watch(topics, **how)
 
+    def info(self) -> StorageInfo:
+        return self.inner.info()
+
     def backup(self, path: Path) -> None:
         self.inner.backup(path)
+
+    def compact(self) -> Compaction:
+        return self.inner.compact()
 
     def close(self) -> None:
         self.inner.close()
@@ -265,6 +273,21 @@ class HidesItsIdentity(Sound):
     def __init__(self, name: str, clock: Clock) -> None:
         super().__init__(name, clock)
         self.identity = object()
+
+
+class CountsOnlyTopics(Sound):
+    """It knows not how many jobs it has."""
+
+    def info(self) -> StorageInfo:
+        return replace(self.inner.info(), job_count=self.inner.info().topic_count)
+
+
+class CompactsTooMuch(Sound):
+    """What finds no room in the new file is gone."""
+
+    def compact(self) -> Compaction:
+        self.inner.transact(lambda uow: uow.jobs.discard(uow.jobs.ids(0, 1)))
+        return Compaction(2, 1)
 
 
 class StaysOpen(Sound):

@@ -17,7 +17,7 @@ from tests.clocks import PATIENCE
 NAMES = """
 Worker Observer Tasks AsyncJob AsyncJobService open_async
 JobService Job JobInfo JobLog JobOptions Limits LogLine NewJob Difference MoveProgress Status CancelReason TopicStats
-Exchange
+Exchange Compaction StorageInfo
 Done Retry Release Reject Cancel
 JobqError JobNotFound InvalidStatus LeaseLost DuplicateJob PayloadTooLarge TopicFull InvalidTopic ConfigError
 ServiceClosed StorageError StorageFull StorageCorrupt StorageNotFound StorageVersion open

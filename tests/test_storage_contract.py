@@ -64,6 +64,8 @@ BROKEN = {
     "KnowsNoEnd": "TestWatching::test_who_waits_for_what_finishes_is_woken[same storage-canceled]",
     "HoldsForEver": "TestVerifying::test_what_is_broken_is_told_and_mended[key kept]",
     "HidesItsIdentity": "TestSharing::test_openings_of_the_same_jobs_know_it",
+    "CountsOnlyTopics": "TestUpkeep::test_it_says_where_it_is_and_how_much_is_there",
+    "CompactsTooMuch": "TestUpkeep::test_compacting_loses_nothing_or_says_why_there_is_nothing_to_do",
     "StaysOpen": "TestTransactions::test_closed_it_says_so",
 }
 """Each broken storage, and a test that must find it out."""

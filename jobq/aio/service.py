@@ -223,6 +223,7 @@ class AsyncJobService:
     topics = _awaited(JobService.topics)
     stats = _awaited(JobService.stats)
     next_due = _awaited(JobService.next_due)
+    info = _awaited(JobService.info)
 
     # -- administering
 
@@ -236,6 +237,7 @@ class AsyncJobService:
     resume = _awaited(JobService.resume)
     verify = _awaited(JobService.verify)
     backup = _awaited(JobService.backup)
+    compact = _awaited(JobService.compact)
 
     async def move_to(
         self,

@@ -17,6 +17,9 @@ J = TypeVar("J")
 
 DifferenceKind = Literal["place", "unique_key", "count", "topic", "unreadable", "quarantined", "policy"]
 
+Plain = str | int | bool | tuple[int, ...]
+"""A value that any format can show."""
+
 
 @dataclass(frozen=True, slots=True)
 class JobInfo:
@@ -156,6 +159,29 @@ class MoveProgress:
     left: int = 0
     reserved: int = 0
     unreadable: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StorageInfo:
+    """What a queue is kept in, and how much of it there is.
+
+    url: where, without a password. kind: "memory", "lmdb", or what another storage calls itself. job_count: of all
+    statuses. topic_count: of those in use. details: what only this kind has to say, by name, in plain values.
+    """
+
+    url: str
+    kind: str
+    job_count: int
+    topic_count: int
+    details: Mapping[str, Plain]
+
+
+@dataclass(frozen=True, slots=True)
+class Compaction:
+    """What `compact` did: the bytes of the file before and after."""
+
+    before: int
+    after: int
 
 
 def job_info(record: Record, place: Place, now: Now) -> JobInfo:

@@ -134,6 +134,17 @@ def check_settings(settings: Settings) -> None:
         raise ConfigError(f"max_size must be from {SMALLEST} (1 MiB) to {2**46} (64 TiB) bytes, not {max_size}")
 
 
+def check_in_force(path: Path, properties: Properties, settings: Settings) -> None:
+    """Refuse another user of this process who asks for other settings than those in force."""
+    for name, value in settings._asdict().items():
+        in_force = getattr(properties, name)
+        if value is not None and value != in_force:
+            raise ConfigError(
+                f"{path} is open in this process with {name}={in_force}, and cannot have {name}={value} "
+                f"as well: leave {name} out, or close it first"
+            )
+
+
 def _check_unused(path: Path) -> None:
     found = check_file(path / "data.mdb")
     if found is not None and found.st_size:
