@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, NoReturn, Protocol, Self
 
 from jobq import lifecycle
 from jobq.errors import DuplicateJob, JobNotFound, JobqError, LeaseLost, StorageFull, TopicFull
 from jobq.model.options import JobOptions
-from jobq.model.records import Record, options_of
+from jobq.model.records import Record, headers_of, options_of
 from jobq.model.requests import NewJob
 from jobq.model.status import CancelReason, Status
 from jobq.model.times import Seconds, duration, instant, moment
@@ -138,6 +138,11 @@ class Job:
     def options(self) -> JobOptions:
         """The options it was enqueued with."""
         return options_of(self._record.policy)
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers it was enqueued with, which cannot be changed; empty if there are none."""
+        return MappingProxyType(headers_of(self._record))
 
     @property
     def text(self) -> str:

@@ -58,6 +58,7 @@ def request(job: NewJob, defaults: Defaults, limits: Limits) -> Request:
             "" if job.unique_key is None else inputs.key(job.unique_key),
             inputs.on_duplicate(job.on_duplicate),
             defaults.policy(topic, options, overrides),
+            b"" if job.headers is None else inputs.headers(job.headers),
         ),
     )
 

@@ -115,6 +115,7 @@ class JobService:
         run_at: datetime | None = None,
         unique_key: str | None = None,
         on_duplicate: OnDuplicate = "raise",
+        headers: Mapping[str, str] | None = None,
         options: JobOptions | None = None,
         **overrides: Unpack[OptionOverrides],
     ) -> int:
@@ -124,8 +125,9 @@ class JobService:
         payload: bytes-like or str (UTF-8); or `json`: any JSON value. name: which handler is meant, 255 bytes at most.
         delay: seconds before it is Ready; or `run_at`: an aware datetime. unique_key: held in the topic while the job
         is unfinished; if it is held already, on_duplicate "raise" raises, "keep" returns the holder's id, "replace"
-        gives a waiting holder this payload, priority, name, time and options. options: instead of the service's, with
-        `overrides` changing single fields.
+        gives a waiting holder this payload, priority, name, time, options and headers. headers: names and texts that
+        travel with the job, 4,000 bytes as JSON at most. options: instead of the service's, with `overrides` changing
+        single fields.
         Raises DuplicateJob, PayloadTooLarge, TopicFull, StorageFull; InvalidTopic, ValueError, TypeError.
         """
         job = NewJob(
@@ -138,6 +140,7 @@ class JobService:
             run_at=run_at,
             unique_key=unique_key,
             on_duplicate=on_duplicate,
+            headers=headers,
             options=options,
             **overrides,
         )

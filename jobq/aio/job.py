@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import datetime
 from functools import wraps
 from types import TracebackType
@@ -139,6 +139,11 @@ class AsyncJob:
     def options(self) -> JobOptions:
         """See Job."""
         return self._job.options
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """See Job."""
+        return self._job.headers
 
     @property
     def settled(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from jobq import inputs
 from jobq.model.requests import UNSET, NewJob
@@ -37,6 +37,8 @@ def _plain_job(job: NewJob) -> NewJob:
     job = copy.copy(job)
     if isinstance(job.payload, memoryview):
         job.payload = bytes(job.payload)
+    if isinstance(job.headers, Mapping):
+        job.headers = dict(job.headers)
     if job.json is not UNSET:
         job.json = json.loads(inputs.encoded_json(job.json, "json"))
     return job

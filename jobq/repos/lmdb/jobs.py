@@ -205,7 +205,10 @@ class LmdbJobs:
         if not self._added and not self._payloads:
             return 0
         payloads = sum([in_pages(len(payload)) for _, payload in self._added + self._payloads])
-        return payloads + PER_JOB * len(self._added)
+        headers = sum([in_pages(len(record.headers)) for record, _ in self._added if record.headers])
+        if self._payloads:  # which a replaced job has
+            headers += sum([in_pages(len(new.headers)) for old, new in self._changed if new.headers != old.headers])
+        return payloads + headers + PER_JOB * len(self._added)
 
     def text_bytes(self) -> int:
         """What log lines, and notes, errors and results of changed jobs come to: left out where there is no room."""
