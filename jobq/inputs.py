@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -25,7 +25,6 @@ T = TypeVar("T")
 DEFAULT_TOPIC = "default"
 NAME_BYTES = 255
 KEY_BYTES = 4096
-HEADERS_BYTES = 4_000
 NOTE_LENGTH = 2_000
 LINE_LENGTH = 2_000
 PRIORITIES = (-(2**15), 2**15 - 1)
@@ -108,30 +107,6 @@ def key(value: str) -> str:
     if value == "":
         raise ValueError("unique_key must not be empty: it is 1 to 4096 bytes in UTF-8, or left out")
     return text(value, "unique_key", most=KEY_BYTES)
-
-
-def headers(value: Mapping[str, str]) -> bytes:
-    """Headers as a JSON object, b"" for none."""
-    if not isinstance(value, Mapping):
-        raise TypeError(f"headers must be a mapping of str to str, not {type(value).__name__}")
-    for name, content in value.items():
-        if not isinstance(name, str) or not isinstance(content, str):
-            kinds = f"{type(name).__name__} to {type(content).__name__}"
-            raise TypeError(f"headers must be a mapping of str to str, and {name!r} is {kinds}")
-        if not name:
-            raise ValueError("the name of a header must not be empty")
-    try:
-        data = json.dumps(dict(value), ensure_ascii=False, separators=(",", ":")).encode()
-    except UnicodeEncodeError as problem:
-        raise ValueError(
-            f"headers must be text that UTF-8 can encode, and they have {problem.object[problem.start]!r}"
-        ) from None
-    if len(data) > HEADERS_BYTES:
-        raise ValueError(
-            f"headers must have at most {HEADERS_BYTES} bytes as JSON, not {len(data)}: "
-            "what is longer belongs in the payload"
-        )
-    return data if value else b""
 
 
 def job_id(value: int) -> int:

@@ -63,6 +63,7 @@ class Job:
         "_outcome",
         "_pid",
         "_record",
+        "_said",
         "_service",
         "_settling",
         "payload",
@@ -75,6 +76,7 @@ class Job:
         self._deadline = deadline  # nanoseconds since 1970
         self._lease = lease
         self._outcome: Outcome | None = None
+        self._said: Outcome | None = None
         self._followers: list[int] = []
         self._is_revoked = False
         self._settling: set[int] | None = None  # which threads are about to settle it; only if a worker asks
@@ -127,6 +129,14 @@ class Job:
     def settled(self) -> bool:
         """Whether a verb of this handle, its `with` block or its worker has ended the reservation."""
         return self._outcome is not None
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """What has settled it, or else how its handler in a Worker has ended; None as long as it has not.
+
+        It is there once the handler has returned or raised, in what runs `around` it.
+        """
+        return self._outcome or self._said
 
     @property
     def retries_left(self) -> int | None:
@@ -235,6 +245,7 @@ class Job:
         if not self.settled:
             try:
                 if settle(self, outcome_of(error)).lost:
+                    self._is_revoked = True
                     log.warning(
                         "%r: the reservation was lost, and its outcome is dropped", self, extra=log_fields(self)
                     )

@@ -21,7 +21,7 @@ from jobq.errors import LeaseLost, ServiceClosed
 from jobq.job import Job, lost_message
 from jobq.model.options import JobOptions, Limits, OptionOverrides
 from jobq.model.records import Now, Record
-from jobq.model.requests import UNSET, NewJob, OnDuplicate, PayloadLike, Request
+from jobq.model.requests import UNSET, MoreHeaders, NewJob, OnDuplicate, PayloadLike, Request
 from jobq.model.status import FINISHED_ORDERINGS, ORDERINGS_OF, CancelReason, Ordering, Status, StatusLike
 from jobq.model.times import Seconds, duration, instant, moment
 from jobq.model.views import Difference, Exchange, JobInfo, JobLog, TopicStats, wall_deadline
@@ -57,7 +57,9 @@ class JobService:
     """A queue: jobs in topics, over one storage. Threads may share it; a process opens its own.
 
     storage: where the jobs are; the service closes it. defaults, topic_defaults: the options of jobs that bring none,
-    for all topics and by topic. limits: what the service accepts.
+    for all topics and by topic. limits: what the service accepts. headers: called with each NewJob as it is about to be
+    enqueued, in the context of whoever enqueues it; what it returns is added to the job's headers, which go first. If
+    it raises, nothing is enqueued, and a ConfigError says so.
     """
 
     def __init__(
@@ -67,10 +69,11 @@ class JobService:
         defaults: JobOptions | None = None,
         topic_defaults: Mapping[str, JobOptions] | None = None,
         limits: Limits | None = None,
+        headers: MoreHeaders | None = None,
     ) -> None:
         if not hasattr(storage, "transact"):
             raise TypeError(f"JobService takes a storage, not {type(storage).__name__}: for a URL use jobq.open(url)")
-        self._defaults = preparing.Defaults(defaults, topic_defaults)
+        self._defaults = preparing.Defaults(defaults, topic_defaults, headers)
         self._limits = inputs.limits(limits)
         self._storage = storage
         self._express: Express | None = getattr(storage, "express", None)

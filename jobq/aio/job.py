@@ -12,6 +12,7 @@ from jobq.aio.pool import Pool
 from jobq.errors import LeaseLost
 from jobq.job import Job
 from jobq.model.options import JobOptions
+from jobq.outcomes import Outcome
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -149,3 +150,8 @@ class AsyncJob:
     def settled(self) -> bool:
         """See Job."""
         return self._job.settled
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """See Job."""
+        return self._job.outcome

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from enum import Enum
 from typing import Any, Literal, NamedTuple, Unpack
@@ -34,6 +34,7 @@ class NewJob:
     """
 
     __slots__ = (
+        "_is_complete",
         "delay",
         "headers",
         "json",
@@ -76,9 +77,14 @@ class NewJob:
         self.headers: Mapping[str, str] | None = headers
         self.options: JobOptions | None = options
         self.overrides: OptionOverrides = overrides
+        self._is_complete: bool = False  # whether its headers were asked for already, in a child process
 
     def __repr__(self) -> str:
         return f"NewJob(topic={self.topic!r}, priority={self.priority!r}, name={self.name!r})"
+
+
+MoreHeaders = Callable[[NewJob], Mapping[str, str] | None]
+"""Gives a job that is about to be enqueued headers beside its own; None for none."""
 
 
 class Request(NamedTuple):
