@@ -21,7 +21,7 @@ from jobq.errors import LeaseLost, ServiceClosed
 from jobq.job import Job, lost_message
 from jobq.model.options import JobOptions, Limits, OptionOverrides
 from jobq.model.records import Now, Record
-from jobq.model.requests import UNSET, NewJob, OnDuplicate, PayloadLike, Request
+from jobq.model.requests import UNSET, MoreHeaders, NewJob, OnDuplicate, PayloadLike, Request
 from jobq.model.status import FINISHED_ORDERINGS, ORDERINGS_OF, CancelReason, Ordering, Status, StatusLike
 from jobq.model.times import Seconds, duration, instant, moment
 from jobq.model.views import (
@@ -66,7 +66,9 @@ class JobService:
     """A queue: jobs in topics, over one storage. Threads may share it; a process opens its own.
 
     storage: where the jobs are; the service closes it. defaults, topic_defaults: the options of jobs that bring none,
-    for all topics and by topic. limits: what the service accepts.
+    for all topics and by topic. limits: what the service accepts. headers: called with each NewJob as it is about to be
+    enqueued, in the context of whoever enqueues it; what it returns is added to the job's headers, which go first. If
+    it raises, nothing is enqueued, and a ConfigError says so.
     """
 
     def __init__(
@@ -76,10 +78,11 @@ class JobService:
         defaults: JobOptions | None = None,
         topic_defaults: Mapping[str, JobOptions] | None = None,
         limits: Limits | None = None,
+        headers: MoreHeaders | None = None,
     ) -> None:
         if not hasattr(storage, "transact"):
             raise TypeError(f"JobService takes a storage, not {type(storage).__name__}: for a URL use jobq.open(url)")
-        self._defaults = preparing.Defaults(defaults, topic_defaults)
+        self._defaults = preparing.Defaults(defaults, topic_defaults, headers)
         self._limits = inputs.limits(limits)
         self._storage = storage
         self._express: Express | None = getattr(storage, "express", None)
@@ -124,6 +127,7 @@ class JobService:
         run_at: datetime | None = None,
         unique_key: str | None = None,
         on_duplicate: OnDuplicate = "raise",
+        headers: Mapping[str, str] | None = None,
         options: JobOptions | None = None,
         **overrides: Unpack[OptionOverrides],
     ) -> int:
@@ -133,8 +137,9 @@ class JobService:
         payload: bytes-like or str (UTF-8); or `json`: any JSON value. name: which handler is meant, 255 bytes at most.
         delay: seconds before it is Ready; or `run_at`: an aware datetime. unique_key: held in the topic while the job
         is unfinished; if it is held already, on_duplicate "raise" raises, "keep" returns the holder's id, "replace"
-        gives a waiting holder this payload, priority, name, time and options. options: instead of the service's, with
-        `overrides` changing single fields.
+        gives a waiting holder this payload, priority, name, time, options and headers. headers: names and texts that
+        travel with the job, 4,000 bytes as JSON at most. options: instead of the service's, with `overrides` changing
+        single fields.
         Raises DuplicateJob, PayloadTooLarge, TopicFull, StorageFull; InvalidTopic, ValueError, TypeError.
         """
         job = NewJob(
@@ -147,6 +152,7 @@ class JobService:
             run_at=run_at,
             unique_key=unique_key,
             on_duplicate=on_duplicate,
+            headers=headers,
             options=options,
             **overrides,
         )

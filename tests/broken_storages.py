@@ -74,6 +74,16 @@ class LosesWrites(Sound):
         return self.inner.view(body) if self.commits % 3 == 1 else self.inner.transact(body, **how)
 
 
+class ForgetsHeaders(Sound):
+    """Headers are lost when a job is changed."""
+
+    def unit(self, uow: UnitOfWork) -> Any:
+        def put(changes: Sequence[tuple[Record, Record]]) -> None:
+            uow.jobs.put([(old, new._replace(headers=b"")) for old, new in changes])
+
+        return Altered(uow, jobs=Altered(uow.jobs, put=put))
+
+
 class LeavesHalf(Sound):
     """What a body wrote before it raised stays."""
 

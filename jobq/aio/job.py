@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import datetime
 from functools import wraps
 from types import TracebackType
@@ -12,6 +12,7 @@ from jobq.aio.pool import Pool
 from jobq.errors import LeaseLost
 from jobq.job import Job
 from jobq.model.options import JobOptions
+from jobq.outcomes import Outcome
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -151,6 +152,16 @@ class AsyncJob:
         return self._job.options
 
     @property
+    def headers(self) -> Mapping[str, str]:
+        """See Job."""
+        return self._job.headers
+
+    @property
     def settled(self) -> bool:
         """See Job."""
         return self._job.settled
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """See Job."""
+        return self._job.outcome

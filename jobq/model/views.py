@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Generic, Literal, TypeVar, overload
 
 from jobq.model.options import JobOptions
-from jobq.model.records import Log, Now, Place, Record, TopicState, Total, options_of
+from jobq.model.records import Log, Now, Place, Record, TopicState, Total, headers_of, options_of
 from jobq.model.status import ORDERINGS_OF, CancelReason, Ordering, Status
 from jobq.model.times import SECOND, moment, moment_or_none
 
@@ -48,6 +48,7 @@ class JobInfo:
     result: Any
     options: JobOptions
     unique_key: str | None
+    headers: Mapping[str, str] = field(hash=False)
     _place: Place = field(repr=False, compare=False)
 
 
@@ -206,6 +207,7 @@ def job_info(record: Record, place: Place, now: Now) -> JobInfo:
         result=json.loads(record.result) if record.result else None,
         options=options_of(record.policy),
         unique_key=record.unique_key or None,
+        headers=headers_of(record),
         _place=place,
     )
 

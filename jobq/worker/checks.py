@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable
 
 from jobq import inputs
 from jobq.model.times import SECOND, Seconds, duration
 from jobq.service import JobService
+from jobq.worker.handlers import Around, label
 from jobq.worker.observer import Observer
 
 LEAST_LEASE = SECOND // 10
@@ -38,6 +40,26 @@ def observers(observer: Observer | Iterable[Observer] | None) -> tuple[Observer,
         if not isinstance(one, Observer):
             raise TypeError(f"{what}, not {type(one).__name__}")
     return tuple(several)
+
+
+def around(around: Around | None) -> None:
+    """Raise TypeError for what gives no context manager."""
+    if around is None:
+        return
+    if not callable(around):
+        raise TypeError(
+            f"around must be a function that takes a job and returns a context manager, not {type(around).__name__}"
+        )
+    if inspect.isgeneratorfunction(around) or inspect.isasyncgenfunction(around):
+        raise TypeError(
+            f"around gives no context manager, as {label(around)} is a generator: "
+            "put @contextlib.contextmanager above it"
+        )
+    if inspect.iscoroutinefunction(around):
+        raise TypeError(
+            f"around gives no context manager, as {label(around)} is a coroutine function: put "
+            "@contextlib.asynccontextmanager above one that yields"
+        )
 
 
 def executor(executor: str, max_jobs: int | None) -> None:

@@ -17,11 +17,12 @@ from jobq.job import Job
 from jobq.model.times import Seconds, duration
 from jobq.service import JobService
 from jobq.worker import checks
+from jobq.worker.calling import surrounded
 from jobq.worker.coordinator import Coordinator
 from jobq.worker.executor import Executor
 from jobq.worker.executors import Executors, Kind
 from jobq.worker.hand import Hand
-from jobq.worker.handlers import Function, Handler, Handlers, default_name
+from jobq.worker.handlers import Around, Function, Handler, Handlers, default_name
 from jobq.worker.moments import Moments
 from jobq.worker.observer import Observer
 from jobq.worker.pace import Pace
@@ -44,9 +45,10 @@ class Worker:
     10,000. executor: "thread", or "process" for handlers that need Python's lock for long, which are run by child
     processes and have to be importable. lease: seconds (0.1 or more) for which jobs are reserved, and renewed
     after each third of it. grace: seconds that running jobs have to end once the worker was told to stop. observer:
-    what is told of each moment; one or several. max_jobs: how many jobs a child process runs before it is replaced;
-    None for no end. tasks: a Tasks, or several, whose tasks it runs, too; those that are not bound to a queue yet are
-    bound to this one.
+    what is told of each moment; one or several. around: what is run around each handler, in its thread or task: it
+    takes what the handler takes, and returns a context manager, whose exceptions are as the handler's. max_jobs: how
+    many jobs a child process runs before it is replaced; None for no end. tasks: a Tasks, or several, whose tasks it
+    runs, too; those that are not bound to a queue yet are bound to this one.
 
     A handler that returns has done its job, and what it returns is kept as the result if it is a JSON value. It may
     raise Done, Retry, Release, Reject or Cancel; any other exception retries the job after its backoff.
@@ -64,12 +66,14 @@ class Worker:
         lease: Seconds = 30,
         grace: Seconds = 30,
         observer: Observer | Iterable[Observer] | None = None,
+        around: Around | None = None,
         max_jobs: int | None = None,
         tasks: HandlerSource | Iterable[HandlerSource] = (),
     ) -> None:
         checks.service(svc)
         checks.executor(executor, max_jobs)
         observers = checks.observers(observer)
+        checks.around(around)
         self._svc = svc
         self._topics = inputs.topics(topics)
         self._concurrency = inputs.whole(concurrency, "concurrency", least=1, most=MOST_SLOTS)
@@ -77,6 +81,7 @@ class Worker:
         self._lease = checks.lease(lease)
         self._grace = duration(grace, "grace")
         self._moments = Moments(observers, svc.clock)
+        self._around = around
         self._max_jobs = max_jobs
         self._sources = sources(tasks)
         self._handlers = Handlers()
@@ -205,7 +210,7 @@ class Worker:
             if wait and not stage.is_inside():
                 stage.wait()
 
-    def _claim(self, stage: Stage) -> None:
+    def _claim(self, stage: Stage, *, is_inline: bool = False) -> None:
         with self._lock:
             if self.is_running:
                 raise JobqError(f"{self!r} runs already: stop it first, or make another one")
@@ -215,7 +220,9 @@ class Worker:
                 self._moments.serves_no_task(self, topics)
             stage.handlers = self._handlers.joined(tasks)
             stage.clerk = clerk(self._sources, self._svc)
-            stage.handlers.check(is_for_processes=self._executor == "process")
+            stage.handlers.check(is_for_processes=self._executor == "process", around=self._around)
+            if is_inline or self._executor == "thread":
+                stage.handlers = stage.handlers.each(partial(surrounded, around=self._around))
             self._stage = stage
 
     def _leave(self, stage: Stage) -> None:
@@ -232,7 +239,15 @@ class Worker:
             atexit.unregister(at_exit)
 
     def _work(self, stage: Stage, *, burst: bool) -> None:
-        executors = Executors(self._executor, self._concurrency, stage.handlers, self._max_jobs, stage.inbox)
+        executors = Executors(
+            self._executor,
+            self._concurrency,
+            stage.handlers,
+            self._max_jobs,
+            stage.inbox,
+            self._around,
+            self._svc._defaults.headers,
+        )
         # Executors do not know of each other; and what waits for a child that is replaced would wait for too long.
         has_one_pace = not stage.handlers.are_mixed() and self._max_jobs is None
         coordinator = self._coordinator(
@@ -249,7 +264,7 @@ class Worker:
         stage = Stage(self._svc.clock, self._moments)
         inline = Inline(stage.inbox)
         try:
-            self._claim(stage)
+            self._claim(stage, is_inline=True)
             coordinator = self._coordinator(stage, lambda handler: inline, Pace(0), concurrency=1)
             with self._running(stage, coordinator, inline.close):
                 return coordinator.run_dry(most)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from jobq import Cancel, JobOptions, JobService, NewJob, Reject, Release, Retry
 from jobq.model.records import Place
-from jobq.model.views import JobLog
+from jobq.model.views import Compaction, JobLog, StorageInfo
 from jobq.ports import Clock, UnitOfWork, Watch
 from jobq.repos import MemoryStorage, Storage
 from jobq.repos.lmdb import LmdbStorage
@@ -166,6 +166,12 @@ class Stepped:
 
     def backup(self, path: Path) -> None:
         self.inner.backup(path)
+
+    def compact(self) -> Compaction:
+        return self.inner.compact()
+
+    def info(self) -> StorageInfo:
+        return self.inner.info()
 
     def close(self) -> None:
         self.inner.close()

@@ -211,6 +211,9 @@ class LmdbJobs:
         if not self._added and not self._payloads:
             return 0
         size = sum([in_pages(len(payload)) for _, payload in self._added + self._payloads])
+        size += sum([in_pages(len(record.headers)) for record, _ in self._added if record.headers])
+        if self._payloads:  # which a replaced job has
+            size += sum([in_pages(len(new.headers)) for old, new in self._changed if new.headers != old.headers])
         # Only a job that was moved here has a past.
         size += sum([_text_size(record) for record, _ in self._added if record.attempt or record.note])
         size += sum([_entry_size(entry) for _, whole in self._logs for entry in whole.entries])

@@ -117,6 +117,17 @@ class JobsContract:
         change(storage, (old, new))
         assert get(storage, old.id) == [new]
 
+    @pytest.mark.parametrize("headers", [b'{"a":"b"}', b'{"h":"' + b"x" * 3_992 + b'"}'], ids=["short", "longest"])
+    def test_headers_are_kept_and_replaced(self, open_storage: OpenStorage, headers: bytes) -> None:
+        storage = open_storage()
+        old, other = add(storage, request(headers=headers), request())
+        assert get(storage, old.id, other.id) == [old, other]
+        held = lifecycle.reserve(old, LATER)._replace(last_error="e", result=b"1")
+        change(storage, (old, held), (other, other._replace(headers=headers)))
+        assert get(storage, old.id, other.id) == [held, other._replace(headers=headers)]
+        change(storage, (held, held._replace(headers=b"")))
+        assert [job and job.headers for job in get(storage, old.id, other.id)] == [b"", headers]
+
     @pytest.mark.parametrize(
         "fields",
         [
@@ -139,7 +150,7 @@ class JobsContract:
     def test_a_job_is_kept_in_every_state(self, open_storage: OpenStorage) -> None:
         storage = open_storage()
         policy = policy_of(JobOptions(max_retries=1, keep_done=None, min_backoff=5))
-        job = add(storage, request(priority=-7, name="n", unique_key="k", policy=policy))[0]
+        job = add(storage, request(priority=-7, name="n", unique_key="k", policy=policy, headers=b"{}"))[0]
         held = lifecycle.reserve(job, LATER)
         retried = lifecycle.retry(held, LATER, None, "again")
         again = lifecycle.reserve(lifecycle.due(retried), LATER)
