@@ -23,7 +23,7 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
         **dict.fromkeys(("prune", "clear", "pause", "resume"), "sweeping"),
     },
     "Keep up": {
-        **dict.fromkeys(("verify", "backup"), "upkeep"),
+        **dict.fromkeys(("info", "verify", "backup", "compact"), "upkeep"),
         "schedules": "schedules",
         "metrics": "metrics",
         "move": "move",

@@ -111,6 +111,7 @@ def job_facts(job: JobInfo, payload: Mapping[str, str]) -> list[tuple[str, Cell]
         ("deadline", _local_or_none(job.deadline)),
         ("finished", _local_or_none(job.finished_at)),
         ("attempts", f"{job.attempt}, of which {job.retry_count} were retries{_resets(job)}"),
+        ("headers", ", ".join(f"{name}={value}" for name, value in job.headers.items())),
         ("note", job.note),
         ("result", None if job.result is None else repr(job.result)),
         ("options", _options(job)),

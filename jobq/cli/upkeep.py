@@ -1,4 +1,4 @@
-"""`jobq verify` and `backup`."""
+"""`jobq info`, `verify`, `backup` and `compact`."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ from pathlib import Path
 import click
 
 from jobq.cli.parameters import json_option
-from jobq.cli.printing import console, count, print_json, visible
+from jobq.cli.printing import console, count, print_facts, print_json, visible
 from jobq.cli.statuses import FAILED
 from jobq.cli.target import Target, target_options
+
+SIZES = ("max_size", "file_size", "used_size", "room")
+"""What `info` says in bytes."""
 
 
 @click.command()
@@ -45,6 +48,50 @@ def backup(target: Target, /, path: Path) -> None:
     with target.open() as svc, busy(f"copying to {path}"):
         svc.backup(path)
     print(f"copied to {path}: open it as lmdb:{path}")
+
+
+@click.command()
+@target_options
+@click.pass_obj
+def compact(target: Target, /) -> None:
+    """Give the room of deleted jobs back to the disk; no other process may have the queue open."""
+    with target.open() as svc, busy("compacting"):
+        done = svc.compact()
+    print(f"{size(done.before)} before, {size(done.after)} now")
+
+
+@click.command()
+@json_option
+@target_options
+@click.pass_obj
+def info(target: Target, /, as_json: bool) -> None:
+    """Say what the queue is kept in: how many jobs, which settings, sizes, and processes that have it open."""
+    settings = target.settings()
+    with target.open(settings=settings) as svc:
+        found = svc.info()
+    if as_json:
+        print_json(asdict(found))
+        return
+    file = str(settings.file) if settings.file else "none"
+    numbers = [("jobs", f"{found.job_count:,}"), ("topics", f"{found.topic_count:,}")]
+    details = [(name.replace("_", " "), _detail(name, value)) for name, value in found.details.items()]
+    print_facts([("url", found.url), ("kind", found.kind), ("settings", file), *numbers, *details])
+
+
+def _detail(name: str, value: object) -> str:
+    if name in SIZES and isinstance(value, int):
+        return size(value)
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+
+
+def size(number: int) -> str:
+    """Bytes as people say them: 4.2 MiB."""
+    if number < 1024:
+        return f"{number} bytes"
+    power = min(4, (number.bit_length() - 1) // 10)
+    return f"{number / 1024**power:.1f} {' KMGT'[power]}iB"
 
 
 @contextmanager

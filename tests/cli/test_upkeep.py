@@ -1,11 +1,14 @@
-"""`jobq verify`, `backup` and `schedules`."""
+"""`jobq info`, `verify`, `backup`, `compact` and `schedules`."""
 
 from __future__ import annotations
+
+import re
 
 import pytest
 
 import jobq
 from jobq import Worker
+from jobq.cli.upkeep import size
 from tests.cli.commands import Shell
 
 
@@ -47,7 +50,47 @@ def test_a_backup_opens_as_a_queue(shell: Shell) -> None:
     assert "copy is not empty" in shell.refused(1, "backup", "copy")
 
 
-@pytest.mark.parametrize("command", [("verify",), ("backup", "copy"), ("schedules",)])
+def test_compacting_makes_the_file_small(shell: Shell) -> None:
+    with shell.queue() as svc:
+        ids = svc.enqueue_many([jobq.NewJob("mail", payload=bytes(4_000)) for _ in range(2_000)])
+        svc.cancel(ids)
+        svc.delete(ids)
+    before = (shell.folder / "jobs" / "data.mdb").stat().st_size
+    said = shell.done("compact").out
+    after = (shell.folder / "jobs" / "data.mdb").stat().st_size
+    assert after < before / 4
+    assert re.fullmatch(r"[\d.]+ MiB before, [\d.]+ [KM]iB now\n", said)
+    assert shell.done("enqueue", "mail").out == "2001\n"
+
+
+def test_what_another_process_has_open_is_not_compacted(shell: Shell) -> None:
+    with shell.queue() as svc:
+        svc.enqueue("mail")
+        assert "open in another process" in shell.refused(1, "compact")
+    assert "need not be" in shell.refused(1, "compact", "--url", "memory://")
+
+
+def test_info_says_what_a_queue_is_kept_in(shell: Shell) -> None:
+    shell.done("enqueue", "mail", "x")
+    facts = dict(line.split(maxsplit=1) for line in shell.done("info").lines if len(line.split()) > 1)
+    assert facts["url"] == f"lmdb://{shell.folder}/jobs"
+    assert (facts["kind"], facts["jobs"], facts["topics"]) == ("lmdb", "1", facts["topics"])
+    [found] = shell.done("info", "--json").objects
+    assert (found["job_count"], found["topic_count"]) == (1, 1)
+    assert found["details"]["sync"] == "off"
+    assert found["details"]["file_size"] >= found["details"]["used_size"] > 0
+    [memory] = shell.done("info", "--json", "--url", "memory://").objects
+    assert (memory["kind"], memory["job_count"], memory["details"]) == ("memory", 0, {})
+
+
+@pytest.mark.parametrize(
+    ("number", "said"), [(0, "0 bytes"), (1023, "1023 bytes"), (1536, "1.5 KiB"), (2**36, "64.0 GiB")]
+)
+def test_sizes_as_people_say_them(number: int, said: str) -> None:
+    assert size(number) == said
+
+
+@pytest.mark.parametrize("command", [("verify",), ("backup", "copy"), ("schedules",), ("compact",), ("info",)])
 def test_where_there_is_no_queue_none_is_made(shell: Shell, command: tuple[str, ...]) -> None:
     assert "there is no queue at" in shell.refused(75, *command)
     assert list(shell.folder.iterdir()) == []
