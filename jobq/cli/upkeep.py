@@ -73,7 +73,7 @@ def info(target: Target, /, as_json: bool) -> None:
         print_json(asdict(found))
         return
     file = str(settings.file) if settings.file else "none"
-    numbers = [("jobs", f"{found.job_count:,}"), ("topics", f"{found.topic_count:,}")]
+    numbers = [("job count", f"{found.job_count:,}"), ("topic count", f"{found.topic_count:,}")]
     details = [(name.replace("_", " "), _detail(name, value)) for name, value in found.details.items()]
     print_facts([("url", found.url), ("kind", found.kind), ("settings", file), *numbers, *details])
 

@@ -72,9 +72,9 @@ def test_what_another_process_has_open_is_not_compacted(shell: Shell) -> None:
 
 def test_info_says_what_a_queue_is_kept_in(shell: Shell) -> None:
     shell.done("enqueue", "mail", "x")
-    facts = dict(line.split(maxsplit=1) for line in shell.done("info").lines if len(line.split()) > 1)
+    facts = dict(re.split(r"\s{2,}", line) for line in shell.done("info").lines)
     assert facts["url"] == f"lmdb://{shell.folder}/jobs"
-    assert (facts["kind"], facts["jobs"], facts["topics"]) == ("lmdb", "1", facts["topics"])
+    assert (facts["kind"], facts["job count"], facts["topic count"], facts["sync"]) == ("lmdb", "1", "1", "off")
     [found] = shell.done("info", "--json").objects
     assert (found["job_count"], found["topic_count"]) == (1, 1)
     assert found["details"]["sync"] == "off"
