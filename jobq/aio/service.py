@@ -190,6 +190,11 @@ class AsyncJobService:
             await pool.finish(leave)
 
     @property
+    def url(self) -> str:
+        """Where the queue is, for people to read: it has no password, and need not open it."""
+        return self._svc.url
+
+    @property
     def limits(self) -> Limits:
         """What the service accepts."""
         return self._svc.limits

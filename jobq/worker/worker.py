@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar, overload
 from jobq import inputs
 from jobq.errors import JobqError
 from jobq.job import Job
-from jobq.model.times import Seconds, duration
+from jobq.model.times import Seconds
 from jobq.service import JobService
 from jobq.worker import checks
 from jobq.worker.calling import surrounded
@@ -26,6 +26,7 @@ from jobq.worker.handlers import Around, Function, Handler, Handlers, default_na
 from jobq.worker.moments import Moments
 from jobq.worker.observer import Observer
 from jobq.worker.pace import Pace
+from jobq.worker.setup import Setup
 from jobq.worker.signals import stopping_by_signals
 from jobq.worker.sources import HandlerSource, clerk, sources
 from jobq.worker.stage import Stage
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
     from jobq.aio import AsyncJob
 
 F = TypeVar("F", bound="Callable[[Job], Any] | Callable[[AsyncJob], Coroutine[Any, Any, Any]]")
-
-MOST_SLOTS = 10_000
 
 
 class Worker:
@@ -71,26 +70,23 @@ class Worker:
         tasks: HandlerSource | Iterable[HandlerSource] = (),
     ) -> None:
         checks.service(svc)
-        checks.executor(executor, max_jobs)
         observers = checks.observers(observer)
         checks.around(around)
         self._svc = svc
-        self._topics = inputs.topics(topics)
-        self._concurrency = inputs.whole(concurrency, "concurrency", least=1, most=MOST_SLOTS)
-        self._executor: Kind = executor
-        self._lease = checks.lease(lease)
-        self._grace = duration(grace, "grace")
+        self._setup = Setup.of(
+            topics=topics, concurrency=concurrency, executor=executor, lease=lease, grace=grace, max_jobs=max_jobs
+        )
         self._moments = Moments(observers, svc.clock)
         self._around = around
-        self._max_jobs = max_jobs
         self._sources = sources(tasks)
         self._handlers = Handlers()
         self._lock = threading.Lock()
         self._stage: Stage | None = None
 
     def __repr__(self) -> str:
-        topics = ", ".join(map(repr, self._topics))
-        return f"<Worker of {topics}: {self._concurrency} × {self._executor}, {self._svc!r}>"
+        setup = self._setup
+        topics = ", ".join(map(repr, setup.topics))
+        return f"<Worker of {topics}: {setup.concurrency} × {setup.executor}, {self._svc!r}>"
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Worker cannot be pickled: make one in the process that runs it")
@@ -105,6 +101,11 @@ class Worker:
         self.stop()
 
     @property
+    def service(self) -> JobService:
+        """The queue whose jobs it runs."""
+        return self._svc
+
+    @property
     def is_running(self) -> bool:
         """Whether it runs, in whichever thread."""
         stage = self._stage
@@ -115,6 +116,28 @@ class Worker:
         """How many handlers were given up and run still, as threads cannot be stopped. Others took their slots."""
         stage = self._stage
         return 0 if stage is None or stage.hand is None else stage.hand.lost_slots
+
+    def configure(
+        self,
+        *,
+        topics: str | Iterable[str] | None = None,
+        concurrency: int | None = None,
+        executor: Kind | None = None,
+        lease: Seconds | None = None,
+        grace: Seconds | None = None,
+        max_jobs: int | None = None,
+    ) -> None:
+        """Change what it was made with, before it runs; what is not given, or None, stays as it is.
+
+        Arguments as of Worker; executor="thread" ends max_jobs. Raises TypeError and ValueError for what is not
+        allowed, and changes nothing then; JobqError while it runs.
+        """
+        given: dict[str, Any] = {"topics": topics, "concurrency": concurrency, "executor": executor}
+        given |= {"lease": lease, "grace": grace, "max_jobs": max_jobs}
+        with self._lock:
+            if self.is_running:
+                raise JobqError(f"{self!r} runs: stop it before it is changed")
+            self._setup = self._setup.changed({name: value for name, value in given.items() if value is not None})
 
     # -- registering handlers
 
@@ -186,7 +209,7 @@ class Worker:
         at_exit = partial(self.stop)  # its own, as the next run may begin before this one has unregistered it
         try:
             self._claim(stage)
-            if self._executor == "process":
+            if self._setup.executor == "process":
                 importlib.import_module("multiprocessing.util")  # ends children at exit: registered before, it is last
             atexit.register(at_exit)
             work = partial(self._work_in_background, stage, at_exit)
@@ -216,12 +239,12 @@ class Worker:
                 raise JobqError(f"{self!r} runs already: stop it first, or make another one")
             tasks = [task for one in self._sources for task in one.for_worker(self._svc)]
             topics = {task.topic for task in tasks}
-            if topics and topics.isdisjoint(self._topics):
+            if topics and topics.isdisjoint(self._setup.topics):
                 self._moments.serves_no_task(self, topics)
             stage.handlers = self._handlers.joined(tasks)
             stage.clerk = clerk(self._sources, self._svc)
-            stage.handlers.check(is_for_processes=self._executor == "process", around=self._around)
-            if is_inline or self._executor == "thread":
+            stage.handlers.check(is_for_processes=self._setup.executor == "process", around=self._around)
+            if is_inline or self._setup.executor == "thread":
                 stage.handlers = stage.handlers.each(partial(surrounded, around=self._around))
             self._stage = stage
 
@@ -239,20 +262,20 @@ class Worker:
             atexit.unregister(at_exit)
 
     def _work(self, stage: Stage, *, burst: bool) -> None:
+        setup = self._setup
         executors = Executors(
-            self._executor,
-            self._concurrency,
+            setup.executor,
+            setup.concurrency,
             stage.handlers,
-            self._max_jobs,
+            setup.max_jobs,
             stage.inbox,
             self._around,
             self._svc._defaults.headers,
         )
         # Executors do not know of each other; and what waits for a child that is replaced would wait for too long.
-        has_one_pace = not stage.handlers.are_mixed() and self._max_jobs is None
-        coordinator = self._coordinator(
-            stage, executors.of, Pace(self._concurrency if has_one_pace else 0), burst=burst
-        )
+        has_one_pace = not stage.handlers.are_mixed() and setup.max_jobs is None
+        pace = Pace(setup.concurrency if has_one_pace else 0)
+        coordinator = self._coordinator(stage, executors.of, pace, burst=burst)
         with self._running(stage, coordinator, executors.close):
             executors.begin()
             coordinator.run()
@@ -302,14 +325,14 @@ class Worker:
         stage.hand = Hand(stage.handlers, executor_of, stage.inbox, self._moments, clock, pace, stage.clerk)
         return Coordinator(
             self._svc,
-            self._topics,
+            self._setup.topics,
             stage.hand,
             stage.inbox,
             self._moments,
             pace,
             stage.clerk,
-            concurrency=concurrency or self._concurrency,
-            lease=self._lease,
-            grace=self._grace,
+            concurrency=concurrency or self._setup.concurrency,
+            lease=self._setup.lease,
+            grace=self._setup.grace,
             burst=burst,
         )
