@@ -13,7 +13,7 @@ from jobq.cli.statuses import Interrupted, ReaderGone
 from jobq.cli.target import target_options
 
 SECTIONS: Mapping[str, Mapping[str, str]] = {
-    "Work": {"enqueue": "enqueue"},
+    "Work": {"enqueue": "enqueue", "worker": "worker"},
     "Look": {
         **dict.fromkeys(("topics", "stats", "list", "show", "logs", "dead"), "looking"),
         "watch": "watch",

@@ -14,7 +14,7 @@ import click
 
 from jobq.opening import open as open_service
 from jobq.service import JobService
-from jobq.settings import Settings, read_settings
+from jobq.settings import Settings, absolute_url, read_settings
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -44,22 +44,31 @@ class Target:
         Raises StorageNotFound if there is none, and what `jobq.open` raises.
         """
         found = settings or self.settings()
-        url = found.url or _default_url()
+        if found.url is None:
+            _tell_default()
         return open_service(
-            url,
+            found.url or DEFAULT_URL,
             defaults=found.defaults,
             topic_defaults=found.topic_defaults,
             limits=found.limits,
             create=create,
         )
 
+    def environment(self, settings: Settings) -> Mapping[str, str]:
+        """The variables by which commands in any folder mean the same queue, and read the same file."""
+        named = {"JOBQ_URL": absolute_url(settings.url or DEFAULT_URL, Path.cwd())}
+        if self.queue:
+            named["JOBQ_QUEUE"] = self.queue
+        if self.config:
+            named["JOBQ_CONFIG"] = str(self.config.absolute())
+        return named
 
-def _default_url() -> str:
+
+def _tell_default() -> None:
     where = Path(DEFAULT_URL.partition(":")[2]).absolute()
     print(
         f"jobq: neither --url nor JOBQ_URL nor jobq.toml names a queue: it is {DEFAULT_URL}, {where}", file=sys.stderr
     )
-    return DEFAULT_URL
 
 
 def _environment() -> Mapping[str, str]:
