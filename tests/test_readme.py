@@ -15,6 +15,7 @@ from xml.etree import ElementTree
 import pytest
 
 import jobq
+from jobq.cli.commands import MODULES
 from tests.clocks import PATIENCE
 
 pytest_plugins = ["pytester"]
@@ -151,6 +152,8 @@ def test_commands_exist(page: Path) -> None:
         assert [word for word in arguments if word.endswith(".py") and not (ROOT / word).is_file()] == []
         if program == "pip":
             assert_installable(arguments[-1])
+        elif program == "jobq":
+            assert arguments[0] in MODULES, words
         elif program.startswith(".venv/bin/"):
             assert (Path(sys.executable).parent / Path(program).name).exists(), words
         else:

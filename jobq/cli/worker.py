@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -81,6 +82,8 @@ def worker(
         if app is None:
             raise click.UsageError("Say what runs the jobs: MODULE:OBJECT, or --exec PROG ARG….")
         _refuse(None, given, OF_PROGRAMS)
+        if settings.url is not None:  # it is then what jobq.open() opens, in the module and in its child processes
+            os.environ.update(target.environment(settings))
         made = _of_object(target, settings, load(app), app, setup)
     report(log_level)
     with made as found:
@@ -155,6 +158,6 @@ def _check_queue(target: Target, settings: Settings, svc: JobService, name: str)
     if where != svc.url:
         option = "--url" if target.url is not None else "--queue"
         raise click.ClickException(
-            f"{name} has opened its own queue, {svc.url}, and {option} names another one: leave {option} out, or let "
-            "the program take its queue from JOBQ_URL, by jobq.open()"
+            f"{name} has opened its own queue, {svc.url}, and {option} names another one: leave {option} out, or have "
+            "the module call jobq.open() without a URL, which then opens the one that is named"
         )

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -69,9 +69,9 @@ class Serving:
 
 
 @contextmanager
-def serving(shell: Shell, *arguments: object, **environ: str) -> Iterator[Serving]:
-    """Run a command; at the end all that is left of its group is killed."""
-    running = Serving(shell.command(*arguments), shell.folder, environment(**environ))
+def serving_command(command: list[str], folder: Path, environ: dict[str, str]) -> Iterator[Serving]:
+    """Run a command by its words; at the end all that is left of its group is killed."""
+    running = Serving(command, folder, environ)
     try:
         yield running
     finally:
@@ -79,3 +79,8 @@ def serving(shell: Shell, *arguments: object, **environ: str) -> Iterator[Servin
             os.killpg(running.pid, signal.SIGKILL)
         with running.process:  # closes the pipes
             running.end()
+
+
+def serving(shell: Shell, *arguments: object, **environ: str) -> AbstractContextManager[Serving]:
+    """The same for a command in a shell's folder."""
+    return serving_command(shell.command(*arguments), shell.folder, environment(**environ))

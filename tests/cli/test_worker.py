@@ -78,6 +78,14 @@ def test_a_worker_has_its_own_queue_and_settings(shell: Shell) -> None:
         assert svc.status(id) == Status.DONE
 
 
+def test_a_module_that_names_no_queue_opens_that_of_the_command(shell: Shell) -> None:
+    with shell.queue() as svc:
+        id = svc.enqueue("mail", name="quick")
+    assert f"lmdb://{shell.folder}/jobs" in burst(shell, "works:worker").err
+    with shell.queue() as svc:
+        assert svc.status(id) == Status.DONE
+
+
 def test_options_go_before_what_a_worker_was_made_with(shell: Shell) -> None:
     """Each of the two jobs waits for the other."""
     with shell.queue() as svc:
