@@ -105,6 +105,8 @@ def decode_record(job_id: int, data: bytes, policy_of: PolicyLookup) -> Record:
             start = _HEADED_RECORD.size
             lengths.append(_HEADED_RECORD.unpack_from(data)[-1])
         status, reason = _STATES[code]
+        if len(data) != start + sum(lengths):
+            raise ValueError(f"{len(data)} bytes where {start + sum(lengths)} were announced")
         end = start + lengths[0]
         topic = str(data[start:end], "ascii")
         if len(data) == end:
@@ -129,8 +131,6 @@ def _texts(data: bytes, start: int, lengths: list[int]) -> tuple[str, str, str, 
     for length in lengths:
         parts.append(data[start : start + length])
         start += length
-    if start != len(data):
-        raise ValueError(f"{len(data)} bytes where {start} were announced")
     name, key, note, error, result, *headers = parts
     return name.decode(), key.decode(), note.decode(), error.decode(), result, b"".join(headers)
 

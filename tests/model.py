@@ -257,6 +257,7 @@ class Model(Rules):
         return {
             "topic": topic,
             "now": {status: now[status] for status in Status},
+            "dead_letters": len(self.dead_letters(topic)),
             **{name: past.totals[name] for name in totals},
             "first_enqueued_at": moment(past.first_enqueued_at),
             "last_enqueued_at": moment(past.last_enqueued_at),

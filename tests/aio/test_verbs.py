@@ -294,9 +294,9 @@ def test_opening_that_is_cancelled_leaves_nothing_open(
     closed, go = threading.Event(), threading.Event()
     real = open_storage
 
-    def slow(url: str) -> Any:
+    def slow(url: str, **how: Any) -> Any:
         go.wait()
-        storage = real(url)
+        storage = real(url, **how)
         real_close = storage.close
 
         def close() -> None:

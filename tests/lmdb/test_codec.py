@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -129,6 +130,14 @@ def test_a_record_that_was_cut_short_is_refused(record: Record, data: st.DataObj
     cut = data.draw(st.integers(0, len(whole) - 1))
     with pytest.raises(StorageCorrupt, match=f"the record of job {record.id} cannot be read: "):
         codec.decode_record(record.id, whole[:cut], {7: POLICY}.__getitem__)
+
+
+@pytest.mark.parametrize("texts", [{"name": "send"}, {"headers": b"{}"}, {"result": b"1"}])
+def test_a_record_that_was_cut_short_behind_its_topic_is_refused(texts: dict[str, Any]) -> None:
+    whole = codec.encode_record(job(**texts), 7)
+    end = len(whole) - sum(map(len, texts.values()))
+    with pytest.raises(StorageCorrupt, match=f"{end} bytes where {len(whole)} were announced"):
+        codec.decode_record(1, whole[:end], {7: POLICY}.__getitem__)
 
 
 def test_a_record_of_an_unknown_format_is_refused() -> None:

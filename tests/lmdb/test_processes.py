@@ -46,7 +46,7 @@ def test_consumers_killed_at_random_lose_nothing(tmp_path: Path, seed: int) -> N
     try:
         kill_at = sorted(chance.randrange(JOBS) for _ in range(KILLS))
         deadline = monotonic() + 2 * PATIENCE
-        while (done := svc.stats("work").done) < JOBS:
+        while (done := svc.stats("work").done) < JOBS or kill_at:  # where this looks seldom, the last ones die idle
             assert monotonic() < deadline, f"only {done} of {JOBS} were done"
             while kill_at and done >= kill_at[0]:
                 del kill_at[0]
