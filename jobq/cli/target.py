@@ -38,8 +38,8 @@ class Target:
         """The settings that hold. Raises ConfigError."""
         return read_settings(_environment(), Path.cwd(), url=self.url, queue=self.queue, config=self.config)
 
-    def open(self, *, create: bool = False, settings: Settings | None = None) -> JobService:
-        """Open the queue. create: make it if there is none. settings: those that were read already.
+    def open(self, *, create: bool = False, settings: Settings | None = None, **more: Any) -> JobService:
+        """Open the queue. create: make it if there is none. settings: those that were read already. more: see open.
 
         Raises StorageNotFound if there is none, and what `jobq.open` raises.
         """
@@ -52,6 +52,7 @@ class Target:
             topic_defaults=found.topic_defaults,
             limits=found.limits,
             create=create,
+            **more,
         )
 
     def environment(self, settings: Settings) -> Mapping[str, str]:

@@ -5,19 +5,24 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from jobq.cli.loading import load
+from jobq.cli.metrics import ADDRESS
 from jobq.cli.parameters import DURATION, TOPIC
 from jobq.cli.reporting import LEVELS, report
 from jobq.cli.target import Target, target_options
+from jobq.cli.telemetry import Tracing, measured, tracing
 from jobq.errors import StorageNotFound
 from jobq.service import JobService
 from jobq.settings import Settings
 from jobq.tasks import Tasks
 from jobq.worker import Worker
+
+if TYPE_CHECKING:
+    from jobq.metrics import Address
 
 EXEC = "--exec"
 OF_PROGRAMS = {"time_limit": "--time-limit"}
@@ -47,6 +52,8 @@ class WorkerCommand(click.Command):
 @click.option("--max-jobs", type=click.IntRange(min=1), help="Replace a child process after so many jobs.")
 @click.option("--time-limit", type=DURATION, help="How long a program of --exec may run.")
 @click.option("--log-level", type=click.Choice(LEVELS), help="What is written to stderr; info unless set.")
+@click.option("--metrics", type=ADDRESS, metavar="ADDRESS", help="Serve metrics for Prometheus, as at 127.0.0.1:9464.")
+@click.option("--tracing", "is_traced", is_flag=True, help="Trace jobs by OpenTelemetry, as the environment says how.")
 @click.option(EXEC, "program", metavar="PROG ARG…", help="Run a program for each job. It stands last.")
 @target_options
 @click.pass_obj
@@ -58,6 +65,8 @@ def worker(
     arguments: Sequence[str],
     burst: bool,
     log_level: str | None,
+    metrics: Address | None,
+    is_traced: bool,
     **options: Any,
 ) -> None:
     """Run jobs until SIGTERM or Ctrl-C.
@@ -74,9 +83,10 @@ def worker(
     settings = target.settings()
     given = {name: value for name, value in options.items() if value not in (None, ())}
     setup = {name: value for name, value in settings.worker.items() if name != "app"} | given
+    traces = tracing() if is_traced else Tracing()
     if program is not None:
         _refuse(app, given, OF_OBJECTS)
-        made = _of_program(target, settings, [program, *arguments], setup)
+        made = _of_program(target, settings, [program, *arguments], setup, traces)
     else:
         app = app or settings.worker.get("app")
         if app is None:
@@ -84,9 +94,9 @@ def worker(
         _refuse(None, given, OF_PROGRAMS)
         if settings.url is not None:  # it is then what jobq.open() opens, in the module and in its child processes
             os.environ.update(target.environment(settings))
-        made = _of_object(target, settings, load(app), app, setup)
+        made = _of_object(target, settings, load(app), app, setup, traces)
     report(log_level)
-    with made as found:
+    with made as found, measured(found, metrics):
         found.run(burst=burst)
 
 
@@ -101,25 +111,34 @@ def _refuse(app: str | None, given: Mapping[str, Any], others: Mapping[str, str]
 
 
 @contextmanager
-def _of_program(target: Target, settings: Settings, words: Sequence[str], setup: Mapping[str, Any]) -> Iterator[Worker]:
+def _of_program(
+    target: Target, settings: Settings, words: Sequence[str], setup: Mapping[str, Any], traces: Tracing
+) -> Iterator[Worker]:
     """A worker that runs a program."""
     from jobq.cli.executing import Program  # here, as asyncio takes longer to import than all the rest
 
     if "topics" not in setup:
         raise click.UsageError(f"Say which topics the program serves: {EXEC} goes with --topic.")
     program = Program(words, target.environment(settings))
-    with target.open(create=True, settings=settings) as svc:
-        worker = Worker(svc, **{name: setup[name] for name in setup if name not in (*OF_OBJECTS, *OF_PROGRAMS)})
+    with target.open(create=True, settings=settings, **traces.queue) as svc:
+        chosen = {name: setup[name] for name in setup if name not in (*OF_OBJECTS, *OF_PROGRAMS)}
+        worker = Worker(svc, **chosen, **traces.worker)
         worker.default(time_limit=setup.get("time_limit"))(program)
         yield worker
 
 
 @contextmanager
 def _of_object(
-    target: Target, settings: Settings, found: Worker | tuple[Tasks, ...], name: str, setup: Mapping[str, Any]
+    target: Target,
+    settings: Settings,
+    found: Worker | tuple[Tasks, ...],
+    name: str,
+    setup: Mapping[str, Any],
+    traces: Tracing,
 ) -> Iterator[Worker]:
     """The worker itself, or one for tasks; with what the options and the settings say of it."""
     if isinstance(found, Worker):
+        traces.check_own(name)
         _check_queue(target, settings, found.service, name)
         found.configure(**setup)
         yield found
@@ -127,20 +146,23 @@ def _of_object(
     topics = list(dict.fromkeys(task.topic for tasks in found for task in tasks))
     if not topics:
         raise click.ClickException(f"{name} has no tasks: import the modules that register them, with @tasks.task")
-    with _queue_of(target, settings, found, name) as svc:
-        yield Worker(svc, **{"topics": topics, "tasks": found, **setup})
+    with _queue_of(target, settings, found, name, traces) as svc:
+        yield Worker(svc, **{"topics": topics, "tasks": found, **setup}, **traces.worker)
 
 
 @contextmanager
-def _queue_of(target: Target, settings: Settings, several: Sequence[Tasks], name: str) -> Iterator[JobService]:
+def _queue_of(
+    target: Target, settings: Settings, several: Sequence[Tasks], name: str, traces: Tracing
+) -> Iterator[JobService]:
     """The queue to which tasks are bound; if they are to none, that of the options and the settings."""
     bound = {svc.url: svc for tasks in several if (svc := tasks.service) is not None}
     if len(bound) > 1:
         raise click.ClickException(f"{name} are tasks of several queues, {', '.join(bound)}: a worker serves one")
     if not bound:
-        with target.open(create=True, settings=settings) as svc:
+        with target.open(create=True, settings=settings, **traces.queue) as svc:
             yield svc
         return
+    traces.check_own(name)
     for svc in bound.values():
         _check_queue(target, settings, svc, name)
         yield svc

@@ -30,6 +30,10 @@ class Moments:
         self._observers = tuple(observers)
         self._clock = clock
 
+    def plus(self, observer: Observer) -> Moments:
+        """The same for one more observer."""
+        return Moments((*self._observers, observer), self._clock)
+
     def of_schedules(self) -> Moments:
         """The same for the jobs that are schedules."""
         return Moments(map(ScheduleObserver, self._observers), self._clock)

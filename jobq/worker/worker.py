@@ -139,6 +139,14 @@ class Worker:
                 raise JobqError(f"{self!r} runs: stop it before it is changed")
             self._setup = self._setup.changed({name: value for name, value in given.items() if value is not None})
 
+    def observe(self, observer: Observer) -> None:
+        """Tell one more observer of each moment, from the next run on. Raises TypeError; JobqError while it runs."""
+        [checked] = checks.observers(observer)
+        with self._lock:
+            if self.is_running:
+                raise JobqError(f"{self!r} runs: stop it before it is changed")
+            self._moments = self._moments.plus(checked)
+
     # -- registering handlers
 
     @overload

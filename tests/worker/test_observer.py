@@ -11,7 +11,21 @@ from typing import Any
 
 import pytest
 
-from jobq import AsyncJob, Cancel, CancelReason, Done, Job, JobService, NewJob, Observer, Reject, Release, Retry, Worker
+from jobq import (
+    AsyncJob,
+    Cancel,
+    CancelReason,
+    Done,
+    Job,
+    JobqError,
+    JobService,
+    NewJob,
+    Observer,
+    Reject,
+    Release,
+    Retry,
+    Worker,
+)
 from tests.clocks import PATIENCE, ManualClock
 from tests.worker.scenes import Recorder, running
 
@@ -96,6 +110,19 @@ def test_moments_come_in_order(svc: JobService, seen: Recorder) -> None:
         "worker_stopped",
     ]
     assert (seen.moments[0], seen.moments[-1]) == (("worker_started", worker), ("worker_stopped", worker))
+
+
+def test_another_observer_is_told_from_the_next_run_on(svc: JobService, seen: Recorder) -> None:
+    more = Recorder()
+    worker = Worker(svc, "t", observer=seen)
+    worker.handler(print)
+    worker.observe(more)
+    worker.run(burst=True)
+    assert more.moments == seen.moments != []
+    with pytest.raises(TypeError, match=r"observer must be a jobq\.Observer"):
+        worker.observe(object())  # type: ignore[arg-type]
+    with worker, pytest.raises(JobqError, match="runs: stop it before it is changed"):
+        worker.observe(more)
 
 
 def test_what_is_told_of_an_end_was_committed(svc: JobService) -> None:
