@@ -19,6 +19,7 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
         **dict.fromkeys(("cancel", "reset", "reschedule", "delete"), "changing"),
         **dict.fromkeys(("prune", "clear", "pause", "resume"), "sweeping"),
     },
+    "Upkeep": {"completion": "completion"},
 }
 """Where each command is, by the section of the help that it stands in: its name, and the module it is in."""
 
