@@ -12,7 +12,7 @@ VARIABLE = "_JOBQ_COMPLETE"
 
 
 class ColonBashComplete(BashComplete):
-    """Bash, which breaks words at colons and equals signs: URLs and topics have them, so they are put together again."""
+    """Bash breaks words at colons and equals signs, which URLs and topics have: put together again what it broke."""
 
     source_template = """\
 %(complete_func)s() {
@@ -60,9 +60,10 @@ SHELLS: dict[str, type[ShellComplete]] = {"bash": ColonBashComplete, "zsh": ZshC
 def completion(shell: str) -> None:
     """Print the script with which a shell completes commands, options and topics.
 
-    \b
-    bash 4.4 or newer, in ~/.bashrc:  eval "$(jobq completion bash)"
-    zsh, in ~/.zshrc after compinit:  eval "$(jobq completion zsh)"
-    fish, once:  jobq completion fish > ~/.config/fish/completions/jobq.fish
+    bash 4.4 or newer, in ~/.bashrc: eval "$(jobq completion bash)"
+
+    zsh, in ~/.zshrc after compinit: eval "$(jobq completion zsh)"
+
+    fish, once: jobq completion fish > ~/.config/fish/completions/jobq.fish
     """
     print(SHELLS[shell](commands, {}, "jobq", VARIABLE).source(), end="")

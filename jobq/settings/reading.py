@@ -95,8 +95,8 @@ def _url(
 ) -> str | None:
     """The URL that holds, with its parameters. None if there is none.
 
-    A parameter belongs to the URL beside which it stands: sync of the file is not meant for another storage, nor JOBQ_SYNC
-    where JOBQ_URL is set. Alone, JOBQ_SYNC goes with whatever URL holds.
+    A parameter belongs to the URL beside which it stands: sync of the file is not meant for another storage, nor
+    JOBQ_SYNC where JOBQ_URL is set. Alone, JOBQ_SYNC goes with whatever URL holds.
     """
     parameters = {key: value for key, value in of_environment.items() if key != "url"}
     loose = {} if "url" in of_environment else parameters
