@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import shlex
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from jobq.cli.commands import MODULES
-from tests.cli.commands import Shell, environment
+from tests.cli.commands import Shell
 from tests.cli.terminal import terminal
 from tests.clocks import PATIENCE
 
@@ -37,16 +34,6 @@ _jobq_completion jobq
 printf '%s\\n' "${COMPREPLY[@]}"
 """
 """Ask bash's function as bash does: the line first, then the words that bash makes of it."""
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> dict[str, str]:
-    """The environment of a shell that has this checkout's `jobq` as a command."""
-    command = tmp_path / "bin" / "jobq"
-    command.parent.mkdir()
-    command.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m jobq "$@"\n')
-    command.chmod(0o755)
-    return environment(PATH=f"{command.parent}:{os.environ['PATH']}", HOME=str(tmp_path))
 
 
 @pytest.fixture

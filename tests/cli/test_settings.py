@@ -26,7 +26,7 @@ def queue(shell: Shell, name: str) -> str:
 
 def meant(shell: Shell, *arguments: str, **environ: str) -> str:
     """The only topic of the queue that a command is for."""
-    outcome = shell.run("topics", "--json", *arguments, **environ)
+    outcome = shell.run("topics", "--json", *arguments, stdin=b"", **environ)
     assert (outcome.status, outcome.err) == (0, ""), outcome
     [found] = outcome.objects
     return str(found["topic"])
