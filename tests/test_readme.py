@@ -22,7 +22,8 @@ from tests.shell_lines import simple_commands
 pytest_plugins = ["pytester"]
 
 ROOT = Path(__file__).parent.parent
-ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(jobq.__file__).parent.parent)}
+ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("JOBQ_")}
+ENVIRONMENT["PYTHONPATH"] = str(Path(jobq.__file__).parent.parent)
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PAGES = [*DOCUMENTS, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
 
