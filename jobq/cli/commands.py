@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 import jobq
-from jobq.cli.statuses import Interrupted
+from jobq.cli.statuses import Interrupted, ReaderGone
 from jobq.cli.target import target_options
 
 SECTIONS: Mapping[str, Mapping[str, str]] = {
@@ -46,11 +46,13 @@ class Commands(click.Group):
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
-        """See click.Group, which would begin a line on stderr at Ctrl-C."""
+        """See click.Group, which would begin a line on stderr at Ctrl-C, and end with 1 at a closed pipe."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
             raise Interrupted("interrupted") from None
+        except BrokenPipeError:
+            raise ReaderGone from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """See click.Group."""

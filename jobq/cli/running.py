@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from jobq.cli.commands import commands
-from jobq.cli.statuses import FAILED, NOTHING_THERE, USAGE, Interrupted, NothingThere
+from jobq.cli.statuses import FAILED, NOTHING_THERE, USAGE, Interrupted, NothingThere, ReaderGone
 from jobq.cli.target import Target
 from jobq.errors import JobNotFound, JobqError, StorageNotFound
 
@@ -43,7 +43,7 @@ def run(arguments: Sequence[str]) -> int:
         status = commands.main(list(arguments), "jobq", standalone_mode=False, obj=target)
         sys.stdout.flush()
         return status if isinstance(status, int) else 0
-    except BrokenPipeError:  # who reads the output has enough of it, as `head` does
+    except (ReaderGone, BrokenPipeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OF_SIGNAL + signal.SIGPIPE
     except BaseException as problem:

@@ -14,5 +14,9 @@ class NothingThere(Exception):
     """What a command was asked for is not there."""
 
 
+class ReaderGone(Exception):
+    """Who reads the output has enough of it, as `head` does."""
+
+
 class Interrupted(Exception):
     """Ctrl-C ended a command that says how far it came."""
