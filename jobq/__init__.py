@@ -34,7 +34,17 @@ from jobq.job import Job
 from jobq.model.options import JobOptions, Limits
 from jobq.model.requests import NewJob
 from jobq.model.status import CancelReason, Status
-from jobq.model.views import Difference, Exchange, JobInfo, JobLog, LogLine, TopicStats
+from jobq.model.views import (
+    Compaction,
+    Difference,
+    Exchange,
+    JobInfo,
+    JobLog,
+    LogLine,
+    MoveProgress,
+    StorageInfo,
+    TopicStats,
+)
 from jobq.opening import open
 from jobq.outcomes import Cancel, Done, Reject, Release, Retry
 from jobq.service import JobService
@@ -51,6 +61,7 @@ __all__ = [
     "AsyncJobService",
     "Cancel",
     "CancelReason",
+    "Compaction",
     "ConfigError",
     "Difference",
     "Done",
@@ -68,6 +79,7 @@ __all__ = [
     "LeaseLost",
     "Limits",
     "LogLine",
+    "MoveProgress",
     "NewJob",
     "Observer",
     "PayloadTooLarge",
@@ -79,6 +91,7 @@ __all__ = [
     "StorageCorrupt",
     "StorageError",
     "StorageFull",
+    "StorageInfo",
     "StorageNotFound",
     "StorageVersion",
     "Tasks",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -21,6 +21,7 @@ from jobq.model.times import Seconds, duration, instant
 from jobq.outcomes import ERROR_LENGTH, describe
 
 T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., object])
 
 DEFAULT_TOPIC = "default"
 NAME_BYTES = 255
@@ -137,6 +138,13 @@ def check_batch(size: int, limits: Limits) -> None:
     """Refuse more jobs in one call than `Limits.batch`."""
     if size > limits.batch:
         raise ValueError(f"{size} jobs in one call are more than Limits(batch={limits.batch}): use several calls")
+
+
+def function(value: F | None, what: str) -> F | None:
+    """A function to call, or None."""
+    if value is not None and not callable(value):
+        raise TypeError(f"{what} must be a function or None, not {type(value).__name__}")
+    return value
 
 
 def flag(value: bool, what: str) -> bool:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, NoReturn, Protocol, Self
 
 from jobq import lifecycle
 from jobq.errors import DuplicateJob, JobNotFound, JobqError, LeaseLost, StorageFull, TopicFull
 from jobq.model.options import JobOptions
-from jobq.model.records import Record, options_of
+from jobq.model.records import Record, headers_of, options_of
 from jobq.model.requests import NewJob
 from jobq.model.status import CancelReason, Status
 from jobq.model.times import Seconds, duration, instant, moment
@@ -63,6 +63,7 @@ class Job:
         "_outcome",
         "_pid",
         "_record",
+        "_said",
         "_service",
         "_settling",
         "payload",
@@ -75,6 +76,7 @@ class Job:
         self._deadline = deadline  # nanoseconds since 1970
         self._lease = lease
         self._outcome: Outcome | None = None
+        self._said: Outcome | None = None
         self._followers: list[int] = []
         self._is_revoked = False
         self._settling: set[int] | None = None  # which threads are about to settle it; only if a worker asks
@@ -119,6 +121,16 @@ class Job:
         return self._record.retry_count
 
     @property
+    def run_at(self) -> datetime:
+        """Since when it was due when it was reserved, an aware datetime (UTC): it waited until `reserved_at`."""
+        return moment(self._record.run_at)
+
+    @property
+    def reserved_at(self) -> datetime:
+        """When it was reserved, an aware datetime (UTC)."""
+        return moment(self._record.reserved_at)
+
+    @property
     def deadline(self) -> datetime:
         """When the reservation ends, an aware datetime (UTC) by the wall clock of then; `extend` moves it."""
         return moment(self._deadline)
@@ -127,6 +139,14 @@ class Job:
     def settled(self) -> bool:
         """Whether a verb of this handle, its `with` block or its worker has ended the reservation."""
         return self._outcome is not None
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """What has settled it, or else how its handler in a Worker has ended; None as long as it has not.
+
+        It is there once the handler has returned or raised, in what runs `around` it.
+        """
+        return self._outcome or self._said
 
     @property
     def retries_left(self) -> int | None:
@@ -138,6 +158,11 @@ class Job:
     def options(self) -> JobOptions:
         """The options it was enqueued with."""
         return options_of(self._record.policy)
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers it was enqueued with, which cannot be changed; empty if there are none."""
+        return MappingProxyType(headers_of(self._record))
 
     @property
     def text(self) -> str:
@@ -230,6 +255,7 @@ class Job:
         if not self.settled:
             try:
                 if settle(self, outcome_of(error)).lost:
+                    self._is_revoked = True
                     log.warning(
                         "%r: the reservation was lost, and its outcome is dropped", self, extra=log_fields(self)
                     )

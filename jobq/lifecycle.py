@@ -94,13 +94,13 @@ def enqueue(job_id: int, request: Request, now: Now) -> Record:
         Record,
         (
             job_id, request.topic, request.priority, request.name, request.unique_key, request.policy, now.wall, 0,
-            DELAYED if run_at > now.wall else READY, None, run_at, 0, 0, 0, 0, 0, 0, "", "", b"",
+            DELAYED if run_at > now.wall else READY, None, run_at, 0, 0, 0, 0, 0, 0, "", "", b"", request.headers,
         ),
     )  # fmt: skip
 
 
 def replace(job: Record, request: Request, now: Now) -> Record:
-    """A waiting job with another's payload, priority, name, time and options; its id and creation stay."""
+    """A waiting job with another's payload, priority, name, time, options and headers; its id and creation stay."""
     _allow(job, "replace", READY, DELAYED)
     run_at = _run_at(request, now)
     return job._replace(
@@ -110,6 +110,7 @@ def replace(job: Record, request: Request, now: Now) -> Record:
         status=DELAYED if run_at > now.wall else READY,
         run_at=run_at,
         retry_count=0,
+        headers=request.headers,
     )
 
 
@@ -194,7 +195,7 @@ def done(job: Record, now: Now, result: bytes = b"") -> Record:
         Record,
         (
             *job[:8], DONE, None, job.run_at, job.reserved_at, job.generation, 0, now.wall,
-            job.attempt, job.retry_count, job.note, job.last_error, result,
+            job.attempt, job.retry_count, job.note, job.last_error, result, job.headers,
         ),
     )  # fmt: skip
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterable
+from contextvars import Context, copy_context
 from datetime import datetime
 from typing import Any
 
@@ -18,6 +19,13 @@ ERROR_LENGTH = 8_000
 class Outcome(Exception):
     """What becomes of a reserved job. Not an error: raised so that a handler can end anywhere."""
 
+    _context: Context | None = None  # in which it was made, if jobs are to be enqueued with it: others apply it
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        kind, arguments, state = type(self), self.args, dict(vars(self))
+        state.pop("_context", None)  # cannot be pickled
+        return kind, arguments, state
+
 
 class Done(Outcome):
     """The job is done. result: a JSON value to keep. then: jobs to enqueue in the same commit."""
@@ -26,6 +34,8 @@ class Done(Outcome):
         super().__init__(result)
         self.result: Any = result
         self.then: NewJob | Iterable[NewJob] = then
+        if type(then) is not tuple or then:
+            self._context = copy_context()
 
 
 class Retry(Outcome):
@@ -57,6 +67,8 @@ class Release(Outcome):
         self.delay: Seconds = delay
         self.run_at: datetime | None = run_at
         self.then: NewJob | Iterable[NewJob] = then
+        if type(then) is not tuple or then:
+            self._context = copy_context()
 
 
 class Reject(Outcome):

@@ -27,6 +27,7 @@ from jobq.model.records import (
 )
 from jobq.model.requests import Request
 from jobq.model.status import Ordering
+from jobq.model.views import Compaction, StorageInfo
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -71,7 +72,7 @@ class JobRepository(Protocol):
     """What each job is."""
 
     def allocate(self, n: int) -> int:
-        """Take n consecutive ids, never given before, and return the first."""
+        """Take n consecutive ids, never given before, and return the first; they are taken if nothing else is done."""
         ...
 
     def get(self, ids: Sequence[int]) -> list[Record | None]:
@@ -99,7 +100,7 @@ class JobRepository(Protocol):
         ...
 
     def add(self, records: Sequence[Record], payloads: Sequence[bytes]) -> None:
-        """Keep new jobs; their ids come from `allocate`, ascending."""
+        """Keep new jobs, ascending by their ids, which come from `allocate`, be it that of an earlier unit of work."""
         ...
 
     def put(self, changes: Sequence[Change]) -> None:
@@ -112,6 +113,10 @@ class JobRepository(Protocol):
 
     def log(self, entries: Sequence[Entry]) -> None:
         """Add lines to the logs of jobs that stay, in this order; of each job the newest LOG_LINES are kept."""
+        ...
+
+    def put_log(self, job_id: int, log: Log) -> None:
+        """Give a job, which may be a new one, this log in place of what it has; not beside `log` in a unit of work."""
         ...
 
     def delete(self, records: Sequence[Record]) -> None:
@@ -325,11 +330,23 @@ class Storage(Protocol):
         """Listen for jobs to reserve, or for jobs that finish or go; begun before a look that may find nothing."""
         ...
 
+    def info(self) -> StorageInfo:
+        """What this storage is, and how much is in it; it takes no longer the more there is."""
+        ...
+
     def backup(self, path: Path) -> None:
         """Copy all that is here, as it is at one moment, to an absolute path where nothing or an empty directory is.
 
         Other work goes on meanwhile. A storage that has no such copy to make raises ConfigError and says what to do
         instead.
+        """
+        ...
+
+    def compact(self) -> Compaction:
+        """Give the room of deleted jobs back to the disk, and change nothing else.
+
+        It may ask for the storage to be open by nobody else. A storage that has no file to make smaller raises
+        ConfigError and says why, or what to do instead.
         """
         ...
 

@@ -5,19 +5,33 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from jobq import inputs
+from jobq import heading, inputs
 from jobq.errors import PayloadTooLarge
 from jobq.model.options import JobOptions, Limits, with_overrides
 from jobq.model.records import Policy, policy_of
-from jobq.model.requests import NewJob, Request
+from jobq.model.requests import MoreHeaders, NewJob, Request
 
 _NEW = tuple.__new__
 
 
 class Defaults:
-    """The options of a service: its own, and those of single topics."""
+    """What a service gives to jobs that do not say it themselves.
 
-    def __init__(self, defaults: JobOptions | None, topic_defaults: Mapping[str, JobOptions] | None) -> None:
+    Options: its own, and those of single topics. headers: asked for more headers of each job; None if there are none.
+    """
+
+    def __init__(
+        self,
+        defaults: JobOptions | None,
+        topic_defaults: Mapping[str, JobOptions] | None,
+        headers: MoreHeaders | None = None,
+    ) -> None:
+        if headers is not None and not callable(headers):
+            raise TypeError(
+                "headers must be a function that takes a NewJob and returns headers for it, "
+                f"not {type(headers).__name__}: those of one job are given to enqueue"
+            )
+        self.headers = headers
         self._base = _options(defaults, "defaults") if defaults is not None else JobOptions()
         if not isinstance(topic_defaults, Mapping | None):
             raise TypeError(
@@ -58,6 +72,7 @@ def request(job: NewJob, defaults: Defaults, limits: Limits) -> Request:
             "" if job.unique_key is None else inputs.key(job.unique_key),
             inputs.on_duplicate(job.on_duplicate),
             defaults.policy(topic, options, overrides),
+            b"" if job.headers is None and defaults.headers is None else heading.headers(job, defaults.headers),
         ),
     )
 

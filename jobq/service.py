@@ -21,10 +21,20 @@ from jobq.errors import LeaseLost, ServiceClosed
 from jobq.job import Job, lost_message
 from jobq.model.options import JobOptions, Limits, OptionOverrides
 from jobq.model.records import Now, Record
-from jobq.model.requests import UNSET, NewJob, OnDuplicate, PayloadLike, Request
+from jobq.model.requests import UNSET, MoreHeaders, NewJob, OnDuplicate, PayloadLike, Request
 from jobq.model.status import FINISHED_ORDERINGS, ORDERINGS_OF, CancelReason, Ordering, Status, StatusLike
 from jobq.model.times import Seconds, duration, instant, moment
-from jobq.model.views import Difference, Exchange, JobInfo, JobLog, TopicStats, wall_deadline
+from jobq.model.views import (
+    Compaction,
+    Difference,
+    Exchange,
+    JobInfo,
+    JobLog,
+    MoveProgress,
+    StorageInfo,
+    TopicStats,
+    wall_deadline,
+)
 from jobq.outcomes import Done, Outcome, Reject, Release, Retry
 from jobq.paths import absolute_path
 from jobq.ports import Clock, Express, NotPlain, Storage, Taken, UnitOfWork
@@ -34,7 +44,6 @@ from jobq.taking import Taking
 from jobq.verbs import administering, consuming, looking, producing, settling
 from jobq.verbs.consuming import Haul
 from jobq.verbs.settling import Settlement
-from jobq.verifying import Verifier
 from jobq.waiting import EndListener, Listener, fill_up, wait_for_haul, wait_until_finished
 
 T = TypeVar("T")
@@ -57,7 +66,9 @@ class JobService:
     """A queue: jobs in topics, over one storage. Threads may share it; a process opens its own.
 
     storage: where the jobs are; the service closes it. defaults, topic_defaults: the options of jobs that bring none,
-    for all topics and by topic. limits: what the service accepts.
+    for all topics and by topic. limits: what the service accepts. headers: called with each NewJob as it is about to be
+    enqueued, in the context of whoever enqueues it; what it returns is added to the job's headers, which go first. If
+    it raises, nothing is enqueued, and a ConfigError says so.
     """
 
     def __init__(
@@ -67,10 +78,11 @@ class JobService:
         defaults: JobOptions | None = None,
         topic_defaults: Mapping[str, JobOptions] | None = None,
         limits: Limits | None = None,
+        headers: MoreHeaders | None = None,
     ) -> None:
         if not hasattr(storage, "transact"):
             raise TypeError(f"JobService takes a storage, not {type(storage).__name__}: for a URL use jobq.open(url)")
-        self._defaults = preparing.Defaults(defaults, topic_defaults)
+        self._defaults = preparing.Defaults(defaults, topic_defaults, headers)
         self._limits = inputs.limits(limits)
         self._storage = storage
         self._express: Express | None = getattr(storage, "express", None)
@@ -115,6 +127,7 @@ class JobService:
         run_at: datetime | None = None,
         unique_key: str | None = None,
         on_duplicate: OnDuplicate = "raise",
+        headers: Mapping[str, str] | None = None,
         options: JobOptions | None = None,
         **overrides: Unpack[OptionOverrides],
     ) -> int:
@@ -124,8 +137,9 @@ class JobService:
         payload: bytes-like or str (UTF-8); or `json`: any JSON value. name: which handler is meant, 255 bytes at most.
         delay: seconds before it is Ready; or `run_at`: an aware datetime. unique_key: held in the topic while the job
         is unfinished; if it is held already, on_duplicate "raise" raises, "keep" returns the holder's id, "replace"
-        gives a waiting holder this payload, priority, name, time and options. options: instead of the service's, with
-        `overrides` changing single fields.
+        gives a waiting holder this payload, priority, name, time, options and headers. headers: names and texts that
+        travel with the job, 4,000 bytes as JSON at most. options: instead of the service's, with `overrides` changing
+        single fields.
         Raises DuplicateJob, PayloadTooLarge, TopicFull, StorageFull; InvalidTopic, ValueError, TypeError.
         """
         job = NewJob(
@@ -138,6 +152,7 @@ class JobService:
             run_at=run_at,
             unique_key=unique_key,
             on_duplicate=on_duplicate,
+            headers=headers,
             options=options,
             **overrides,
         )
@@ -328,6 +343,11 @@ class JobService:
             yield EndListener(self._storage, watch, self._sweeper.sweep)
 
     @property
+    def url(self) -> str:
+        """Where the queue is, for people to read: it has no password, and need not open it."""
+        return self._storage.url
+
+    @property
     def limits(self) -> Limits:
         """What the service accepts."""
         return self._limits
@@ -408,6 +428,14 @@ class JobService:
             return None if wait is None else moment(uow.now.wall + wait)
 
         return self._view(soonest)
+
+    def info(self) -> StorageInfo:
+        """What the queue is kept in, how many jobs and topics it has, and what else there is to know of that kind.
+
+        Of LMDB the details are those that `LmdbStorage.info` names; of memory there are none.
+        """
+        self._check_open()
+        return self._storage.info()
 
     # -- administering
 
@@ -492,6 +520,8 @@ class JobService:
         """
         self._check_open()
         mends = inputs.flag(repair, "repair")
+        from jobq.verifying import Verifier  # here, as few processes verify
+
         return Verifier(self._storage, self._defaults.policies(), repair=mends).run()
 
     def backup(self, path: str | os.PathLike[str]) -> None:
@@ -505,6 +535,45 @@ class JobService:
         """
         self._check_open()
         self._storage.backup(absolute_path(path))
+
+    def move_to(
+        self,
+        other: JobService,
+        *,
+        take: bool = False,
+        progress: Callable[[MoveProgress], object] | None = None,
+    ) -> MoveProgress:
+        """Move all jobs to another storage: finished ones too, with their ids, states, logs, and the stats of topics.
+
+        other: a service over an empty storage, or one that a move from here was begun to, which goes on then. It may
+        be killed or interrupted anywhere, and run again, until it returns: no job is lost or doubled. Meanwhile all
+        topics are paused in both; at the end those of the other are resumed that were not paused here. Producers are
+        to enqueue in one of the two alone, from then on in the other. Jobs that cannot be read stay.
+        take: take Reserved jobs from their holders, who get LeaseLost, instead of waiting until they are settled or
+        their leases are over. progress: called after each batch and while it waits; what it raises ends this call.
+        Returns how many jobs were moved; a queue that is empty, or was moved already, is left alone.
+        Raises ConfigError if the other is not empty, or this is being moved elsewhere; StorageError if another process
+        has gone on with this move; StorageFull.
+        """
+        if not isinstance(other, JobService):
+            raise TypeError(f"move_to takes the JobService to move the jobs to, not {type(other).__name__}")
+        takes, tell = inputs.flag(take, "take"), inputs.function(progress, "progress")
+        self._begin()
+        other._begin()
+        from jobq.moving import Mover  # here, as few processes move a queue
+
+        return Mover(self._storage, other._storage, take=takes, tell=tell).run()
+
+    def compact(self) -> Compaction:
+        """Give the room of deleted jobs back to the disk: the file is written anew, without what is free in it.
+
+        No other process may have the queue open; those that open it meanwhile wait, as do the verbs of other threads.
+        The disk must have room for both files. Wherever it fails or is killed, the queue is as it was.
+        Raises StorageError if another process has the queue open (to have a small copy while they run, use `backup`);
+        StorageFull; ConfigError for a queue in memory, which has no file.
+        """
+        self._check_open()
+        return self._storage.compact()
 
     # -- pieces
 

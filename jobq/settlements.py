@@ -35,17 +35,24 @@ def meaning(outcome: Outcome, defaults: preparing.Defaults, limits: Limits) -> M
             return _PLAIN_DONE
         result = inputs.result(outcome.result, limits)
         change = partial(lifecycle.done, result=result) if result else lifecycle.done
-        return Meaning(change, then=preparing.requests(outcome.then, defaults, limits))
+        return Meaning(change, then=_then(outcome, defaults, limits))
     if isinstance(outcome, Retry):
         return Meaning(_retry(outcome), is_retry=True)
     if isinstance(outcome, Release):
-        return Meaning(_release(outcome), then=preparing.requests(outcome.then, defaults, limits))
+        return Meaning(_release(outcome), then=_then(outcome, defaults, limits))
     if isinstance(outcome, Reject):
         reason, error = inputs.reason(outcome.reason), inputs.error(outcome.error)
         return Meaning(partial(lifecycle.reject, reason=reason, error=error))
     if isinstance(outcome, Cancel):
         return Meaning(partial(lifecycle.cancel, note=inputs.note(outcome.note)))
     raise TypeError(f"an outcome must be Done, Retry, Release, Reject or Cancel, not {type(outcome).__name__}")
+
+
+def _then(outcome: Done | Release, defaults: preparing.Defaults, limits: Limits) -> Sequence[Request]:
+    """The jobs to enqueue with it. Which headers they are given depends on where it was made, as in a handler."""
+    if outcome._context is None or defaults.headers is None:
+        return preparing.requests(outcome.then, defaults, limits)
+    return outcome._context.run(preparing.requests, outcome.then, defaults, limits)
 
 
 def _release(outcome: Release) -> Callable[[Record, Now], Record]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 from typing import Any, TypeVar
 
 from jobq.model.records import Log, Place, Record
+from jobq.model.views import Compaction, StorageInfo
 from jobq.ports import Clock, UnitOfWork, Watch
 from jobq.repos import MemoryStorage
 
@@ -49,8 +51,14 @@ class Sound:
     def watch(self, topics: Sequence[str], **how: Any) -> AbstractContextManager[Watch]:
         return self.inner.watch(topics, **how)
 
+    def info(self) -> StorageInfo:
+        return self.inner.info()
+
     def backup(self, path: Path) -> None:
         self.inner.backup(path)
+
+    def compact(self) -> Compaction:
+        return self.inner.compact()
 
     def close(self) -> None:
         self.inner.close()
@@ -64,6 +72,16 @@ class LosesWrites(Sound):
     def transact(self, body: Callable[[UnitOfWork], T], **how: Any) -> T:
         self.commits += 1
         return self.inner.view(body) if self.commits % 3 == 1 else self.inner.transact(body, **how)
+
+
+class ForgetsHeaders(Sound):
+    """Headers are lost when a job is changed."""
+
+    def unit(self, uow: UnitOfWork) -> Any:
+        def put(changes: Sequence[tuple[Record, Record]]) -> None:
+            uow.jobs.put([(old, new._replace(headers=b"")) for old, new in changes])
+
+        return Altered(uow, jobs=Altered(uow.jobs, put=put))
 
 
 class LeavesHalf(Sound):
@@ -91,7 +109,7 @@ class KnowsNoIsolation(Sound):
         written: list[tuple[str, str, tuple[Any, ...]]] = []
 
         def recording(repository: Any, which: str) -> Any:
-            writes = "allocate add put put_payload delete discard log move tally pause".split()
+            writes = "allocate add put put_payload delete discard log put_log move tally pause".split()
             return Altered(
                 repository, **{name: lambda *args, name=name: written.append((which, name, args)) for name in writes}
             )
@@ -158,6 +176,26 @@ class PagesTwice(Sound):
         return Altered(uow, topics=Altered(uow.topics, page=page))
 
 
+class ForgetsIds(Sound):
+    """Ids are taken only if jobs are added."""
+
+    def transact(self, body: Callable[[UnitOfWork], T], **how: Any) -> T:
+        added: list[Any] = []
+
+        def watched(uow: UnitOfWork) -> T:
+            def add(*args: Any) -> None:
+                added.append(args)
+                uow.jobs.add(*args)
+
+            result = body(Altered(uow, jobs=Altered(uow.jobs, add=add)))
+            if not added:
+                uow.jobs._next_id = uow.jobs._table.next_id  # type: ignore[attr-defined]
+            return result
+
+        result: T = self.inner.transact(watched, **how)
+        return result
+
+
 class CutsPayloads(Sound):
     """A payload ends at its first zero byte."""
 
@@ -186,6 +224,16 @@ class CountsNoDroppedLines(Sound):
             return uow.jobs.logs(job_id)._replace(dropped=0)
 
         return Altered(uow, jobs=Altered(uow.jobs, logs=logs))
+
+
+class AddsToLogs(Sound):
+    """A log that is to be replaced grows."""
+
+    def unit(self, uow: UnitOfWork) -> Any:
+        def put_log(job_id: int, log: Log) -> None:
+            uow.jobs.log(log.entries)
+
+        return Altered(uow, jobs=Altered(uow.jobs, put_log=put_log))
 
 
 class TearsViews(Sound):
@@ -235,6 +283,21 @@ class HidesItsIdentity(Sound):
     def __init__(self, name: str, clock: Clock) -> None:
         super().__init__(name, clock)
         self.identity = object()
+
+
+class CountsOnlyTopics(Sound):
+    """It knows not how many jobs it has."""
+
+    def info(self) -> StorageInfo:
+        return replace(self.inner.info(), job_count=self.inner.info().topic_count)
+
+
+class CompactsTooMuch(Sound):
+    """What finds no room in the new file is gone."""
+
+    def compact(self) -> Compaction:
+        self.inner.transact(lambda uow: uow.jobs.discard(uow.jobs.ids(0, 1)))
+        return Compaction(2, 1)
 
 
 class StaysOpen(Sound):

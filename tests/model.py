@@ -265,6 +265,8 @@ class Model(Rules):
             "oldest_ready_age": max(0, self.clock.wall() - min(ready)) / SECOND if ready else None,
             "mean_wait": past.wait / past.totals["reserved"] / SECOND if past.totals["reserved"] else None,
             "mean_run": past.run / past.totals["done"] / SECOND if past.totals["done"] else None,
+            "total_wait": past.wait / SECOND,
+            "total_run": past.run / SECOND,
             "paused": past.paused,
         }
 

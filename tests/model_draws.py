@@ -39,7 +39,7 @@ _ranks: list[Drawn] = [
     {},
     {},
     {"priority": -(2**15), "name": "send"},
-    {"priority": -1},
+    {"priority": -1, "headers": {"trace": "t-1", "größe": '"x"\n'}},
     {"priority": 1, "name": "größe"},
     {"priority": 2**15 - 1},
 ]
@@ -51,6 +51,7 @@ _keyings: list[Drawn] = [
     {"unique_key": KEYS[0]},
     {"unique_key": KEYS[0], "on_duplicate": "keep"},
     {"unique_key": KEYS[0], "on_duplicate": "replace"},
+    {"unique_key": KEYS[0], "on_duplicate": "replace", "headers": {"trace": "t-2"}},
     {"unique_key": KEYS[1], "on_duplicate": "replace"},
 ]
 _overrides: list[Drawn] = [

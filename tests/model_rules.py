@@ -108,6 +108,7 @@ class Rules:
     def _shaped(self, job: ModelJob, new: NewJob) -> ModelJob:
         base = new.options or self.topic_defaults.get(job.topic, self.defaults)
         job.priority, job.name, job.options = new.priority, new.name, replace(base, **new.overrides)
+        job.headers = dict(new.headers or {})
         if repr(new.json) != "UNSET":
             job.payload = json.dumps(new.json, ensure_ascii=False, separators=(",", ":")).encode()
         else:

@@ -85,6 +85,7 @@ class ModelJob:
     note: str | None = None
     last_error: str | None = None
     result: Any = None
+    headers: dict[str, str] = field(default_factory=dict)
     log: tuple[tuple[int, str], ...] = ()
 
     def group(self) -> str:
@@ -132,6 +133,8 @@ class ModelHandle:
         self.model, self.job, self.lease, self.deadline = model, copy(job), lease, deadline
         self.id, self.topic, self.priority, self.name = job.id, job.topic, job.priority, job.name
         self.payload, self.attempt, self.options = job.payload, job.attempt, job.options
+        self.run_at, self.reserved_at = moment(job.run_at), moment(job.reserved_at)
+        self.headers = job.headers
         limit = job.options.max_retries
         self.retries_left = None if limit is None else max(0, limit - job.retry_count)
         self.settled = False

@@ -20,7 +20,7 @@ from tests.model_values import ModelHandle
 NUMBERS = count(1)
 SEEN_OF_A_HANDLE = (
     *("id", "topic", "priority", "name", "payload", "attempt"),
-    *("retries_left", "deadline", "options", "settled"),
+    *("run_at", "reserved_at", "retries_left", "deadline", "options", "settled", "headers"),
 )
 
 # -- the storages ----------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from jobq import Done, Exchange, Job, JobService, NewJob, Reject, Release, Retry, Status
+from jobq import Compaction, Done, Exchange, Job, JobService, NewJob, Reject, Release, Retry, Status, StorageInfo
 from jobq.ports import JobRepository, Storage, TopicRepository, UnitOfWork, Watch
 from jobq.repos import MemoryStorage
 from jobq.testing.invariants import check_invariants, dump
@@ -152,8 +152,14 @@ class WiredStorage:
     def watch(self, topics: Sequence[str], **how: Any) -> AbstractContextManager[Watch]:
         return self._inner.watch(topics, **how)
 
+    def info(self) -> StorageInfo:
+        return self._inner.info()
+
     def backup(self, path: Path) -> None:
         self._inner.backup(path)
+
+    def compact(self) -> Compaction:
+        return self._inner.compact()
 
     def close(self) -> None:
         self._inner.close()

@@ -122,7 +122,7 @@ def test_the_observer_is_told_as_ever(jobq: QueueForTests) -> None:
     jobq.enqueue("t")
     moments.clear()
     drain(worker)
-    assert moments == ["worker_started", "started", "completed", "topic_empty", "worker_stopped"]
+    assert moments == ["worker_started", "started", "ended", "completed", "topic_empty", "worker_stopped"]
 
 
 @pytest.mark.parametrize("outcome", [lambda: Release(), lambda: Retry(0)])

@@ -66,13 +66,14 @@ class Walk:
             options = chance.choice(OPTIONS)
             payload = bytes(chance.randrange(3))
             return self.svc.enqueue(
-                topic, chance.randrange(2), payload, delay=delay, unique_key=key, on_duplicate="keep", options=options
-            )
+                topic, chance.randrange(2), payload, delay=delay, unique_key=key, on_duplicate="keep", options=options,
+                headers=chance.choice([None, {"n": str(chance.random())}]),
+            )  # fmt: skip
         if what == "reserve":
             topics = chance.choice([["a"], ["b", "a"]])
             got = self.svc.reserve(topics, lease=chance.choice([None, 3]))
             self.held += got
-            return [(job.id, job.attempt, job.payload, job.deadline) for job in got]
+            return [(job.id, job.attempt, job.payload, job.deadline, job.headers) for job in got]
         if what == "settle":
             return self._settle(chance)
         if what == "wait":

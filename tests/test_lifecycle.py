@@ -21,11 +21,11 @@ ALL = list(Status)
 
 
 def test_enqueue_makes_a_ready_job() -> None:
-    made = lifecycle.enqueue(3, request(topic="mail", priority=-5, name="send", unique_key="k"), NOW)
+    made = lifecycle.enqueue(3, request(topic="mail", priority=-5, name="send", unique_key="k", headers=b"{}"), NOW)
     assert made == Record(
         id=3, topic="mail", priority=-5, name="send", unique_key="k", policy=POLICY, created_at=NOW.wall, reset_count=0,
         status=READY, cancel_reason=None, run_at=NOW.wall, reserved_at=0, generation=0, deadline=0, finished_at=0,
-        attempt=0, retry_count=0, note="", last_error="", result=b"",
+        attempt=0, retry_count=0, note="", last_error="", result=b"", headers=b"{}",
     )  # fmt: skip
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 
@@ -14,10 +16,11 @@ from tests.clocks import PATIENCE
 
 NAMES = """
 Worker Observer Tasks AsyncJob AsyncJobService open_async
-JobService Job JobInfo JobLog JobOptions Limits LogLine NewJob Difference Status CancelReason TopicStats Exchange
+JobService Job JobInfo JobLog JobOptions Limits LogLine NewJob Difference MoveProgress Status CancelReason TopicStats
+Exchange Compaction StorageInfo
 Done Retry Release Reject Cancel
 JobqError JobNotFound InvalidStatus LeaseLost DuplicateJob PayloadTooLarge TopicFull InvalidTopic ConfigError
-ServiceClosed StorageError StorageFull StorageCorrupt StorageVersion open
+ServiceClosed StorageError StorageFull StorageCorrupt StorageNotFound StorageVersion open
 """.split()
 REPOS = "MemoryStorage LmdbStorage open_storage Storage JobRepository TopicRepository UnitOfWork".split()
 
@@ -46,12 +49,13 @@ def test_the_version_is_that_of_the_distribution() -> None:
 
 def test_importing_it_imports_the_standard_library_alone() -> None:
     script = (
+        "CLIENTS = ('jobq.worker', 'jobq.tasks', 'jobq.aio', 'jobq.cli', 'jobq.settings', 'jobq.metrics');"
         "import sys; before = set(sys.modules); import jobq;"
         "new = set(sys.modules) - before;"
         "print({name.partition('.')[0] for name in new} - set(sys.stdlib_module_names),"
-        "      new & {'asyncio', 'multiprocessing', 'jobq.worker', 'jobq.tasks', 'jobq.aio'})"
+        "      new & {'asyncio', 'multiprocessing'}, {name for name in new if name.startswith(CLIENTS)})"
     )
-    assert run(script) == "{'jobq'} set()"
+    assert run(script) == "{'jobq'} set() set()"
 
 
 def test_without_lmdb_memory_works_and_lmdb_says_what_to_install() -> None:
@@ -64,12 +68,29 @@ def test_without_lmdb_memory_works_and_lmdb_says_what_to_install() -> None:
     )
 
 
+def test_without_prometheus_client_metrics_say_what_to_install() -> None:
+    without = "import sys; sys.modules['prometheus_client'] = None; import jobq; "
+    assert run(without + "print(jobq.open('memory://').enqueue('mail'))") == "1"
+    assert run(without + "import jobq.metrics") == (
+        "ImportError: jobq.metrics needs the package prometheus-client: pip install 'jobq[prometheus]'"
+    )
+
+
+def test_only_metrics_import_prometheus_client() -> None:
+    folder = Path(jobq.__file__).parent
+    importing = re.compile(r"^\s*(import|from) prometheus_client", re.MULTILINE)
+    files = [file for file in folder.rglob("*.py") if importing.search(file.read_text())]
+    assert files
+    assert {file.parent for file in files} == {folder / "metrics"}
+
+
 def test_errors_have_one_root_and_the_kin_that_callers_expect() -> None:
     errors = [getattr(jobq, name) for name in NAMES]
     roots = [error for error in errors if isinstance(error, type) and issubclass(error, jobq.JobqError)]
-    assert len(roots) == 14
+    assert len(roots) == 15
     for error in (jobq.InvalidTopic, jobq.ConfigError, jobq.PayloadTooLarge):
         assert issubclass(error, ValueError)
+    assert issubclass(jobq.StorageNotFound, jobq.ConfigError)
     assert issubclass(jobq.JobNotFound, LookupError)
     assert all(issubclass(e, jobq.StorageError) for e in (jobq.StorageFull, jobq.StorageCorrupt, jobq.StorageVersion))
 

@@ -48,20 +48,25 @@ class MyStorage(MemoryStorage):
 SLEPT = "test_what_comes_between_the_watch_and_the_wait_is_not_slept_through[same storage-enqueue]"
 BROKEN = {
     "LosesWrites": "TestTransactions::test_what_a_body_wrote_stays",
+    "ForgetsHeaders": "TestJobs::test_headers_are_kept_and_replaced[short]",
     "LeavesHalf": "TestTransactions::test_a_body_that_raises_leaves_nothing[RuntimeError]",
     "KnowsNoIsolation": "TestTransactions::test_threads_that_read_and_write_one_job_lose_no_update",
     "ForgetsPriorities": "TestTopics::test_head_gives_the_lowest_priority_first_then_who_waited_longest",
     "SortsNumbersAsText": "TestTopics::test_head_gives_the_lowest_priority_first_then_who_waited_longest",
     "IsDueTooLate": "TestTopics::test_due_ends_with_what_is_due_just_now",
     "PagesTwice": "TestTopics::test_every_ordering_sorts_huge_ranks",
+    "ForgetsIds": "TestJobs::test_ids_that_nothing_was_done_with_are_taken",
     "CutsPayloads": "TestJobs::test_payloads_are_kept_byte_by_byte[256 bytes]",
     "KeepsKeys": "TestJobs::test_deleted_jobs_are_gone",
     "CountsNoDroppedLines": "TestLogs::test_the_newest_are_kept_and_the_others_counted[7]",
+    "AddsToLogs": "TestLogs::test_a_log_is_replaced_as_a_whole[0-3]",
     "TearsViews": "TestViews::test_a_view_stays_as_it_began",
     "SleepsThrough": f"TestWatching::{SLEPT}",
     "KnowsNoEnd": "TestWatching::test_who_waits_for_what_finishes_is_woken[same storage-canceled]",
     "HoldsForEver": "TestVerifying::test_what_is_broken_is_told_and_mended[key kept]",
     "HidesItsIdentity": "TestSharing::test_openings_of_the_same_jobs_know_it",
+    "CountsOnlyTopics": "TestUpkeep::test_it_says_where_it_is_and_how_much_is_there",
+    "CompactsTooMuch": "TestUpkeep::test_compacting_loses_nothing_or_says_why_there_is_nothing_to_do",
     "StaysOpen": "TestTransactions::test_closed_it_says_so",
 }
 """Each broken storage, and a test that must find it out."""

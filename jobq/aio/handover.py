@@ -48,3 +48,21 @@ class Handover(Generic[T]):
             left, self._given = self._given, []
         for value in left:
             self._unwanted(value)
+
+
+class Report(Generic[T]):
+    """What a function in a thread calls with how far it is; once nobody waits for that any more, it ends the function.
+
+    tell: called with the same, in that thread.
+    """
+
+    def __init__(self, tell: Callable[[T], object] | None) -> None:
+        self._tell = tell
+        self.is_unwanted = False
+
+    def __call__(self, at: T) -> None:
+        """Pass it on. Raises CancelledError if it is unwanted."""
+        if self.is_unwanted:
+            raise asyncio.CancelledError
+        if self._tell is not None:
+            self._tell(at)

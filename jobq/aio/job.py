@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import datetime
 from functools import wraps
 from types import TracebackType
@@ -12,6 +12,7 @@ from jobq.aio.pool import Pool
 from jobq.errors import LeaseLost
 from jobq.job import Job
 from jobq.model.options import JobOptions
+from jobq.outcomes import Outcome
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -131,6 +132,16 @@ class AsyncJob:
         return self._job.retries_left
 
     @property
+    def run_at(self) -> datetime:
+        """See Job."""
+        return self._job.run_at
+
+    @property
+    def reserved_at(self) -> datetime:
+        """See Job."""
+        return self._job.reserved_at
+
+    @property
     def deadline(self) -> datetime:
         """See Job."""
         return self._job.deadline
@@ -141,6 +152,16 @@ class AsyncJob:
         return self._job.options
 
     @property
+    def headers(self) -> Mapping[str, str]:
+        """See Job."""
+        return self._job.headers
+
+    @property
     def settled(self) -> bool:
         """See Job."""
         return self._job.settled
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """See Job."""
+        return self._job.outcome

@@ -11,6 +11,7 @@ from jobq import opening
 from jobq.aio.pool import Pool
 from jobq.aio.service import AsyncJobService
 from jobq.model.options import JobOptions, Limits
+from jobq.model.requests import MoreHeaders
 from jobq.service import JobService
 
 
@@ -20,6 +21,7 @@ def open_async(
     defaults: JobOptions | None = None,
     topic_defaults: Mapping[str, JobOptions] | None = None,
     limits: Limits | None = None,
+    headers: MoreHeaders | None = None,
     create: bool = True,
 ) -> Opening:
     """Open an AsyncJobService over the storage that a URL names; `jobq.open` says what it may be, and what is raised.
@@ -27,8 +29,8 @@ def open_async(
     It is to be awaited, `asvc = await jobq.open_async(url)`, or entered, `async with jobq.open_async(url) as asvc:`,
     which closes it at the end.
     """
-    work = partial(opening.open, url, defaults=defaults, topic_defaults=topic_defaults, limits=limits, create=create)
-    return Opening(work)
+    settings: dict[str, Any] = {"defaults": defaults, "topic_defaults": topic_defaults, "limits": limits}
+    return Opening(partial(opening.open, url, headers=headers, create=create, **settings))
 
 
 class Opening:

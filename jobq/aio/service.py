@@ -12,6 +12,7 @@ from typing import Any, Concatenate, NamedTuple, NoReturn, ParamSpec, Self, Type
 from jobq import inputs
 from jobq.aio.crew import Crew, crew_of, taken_from
 from jobq.aio.handles import plain, plain_pairs
+from jobq.aio.handover import Report
 from jobq.aio.job import AsyncJob
 from jobq.aio.listening import AsyncListener
 from jobq.aio.pool import Pool
@@ -21,7 +22,7 @@ from jobq.job import Job
 from jobq.model.options import Limits
 from jobq.model.requests import NewJob
 from jobq.model.times import Seconds, duration
-from jobq.model.views import Exchange, JobInfo
+from jobq.model.views import Exchange, JobInfo, MoveProgress
 from jobq.outcomes import Outcome
 from jobq.ports import Clock
 from jobq.service import JobService
@@ -189,6 +190,11 @@ class AsyncJobService:
             await pool.finish(leave)
 
     @property
+    def url(self) -> str:
+        """Where the queue is, for people to read: it has no password, and need not open it."""
+        return self._svc.url
+
+    @property
     def limits(self) -> Limits:
         """What the service accepts."""
         return self._svc.limits
@@ -222,6 +228,7 @@ class AsyncJobService:
     topics = _awaited(JobService.topics)
     stats = _awaited(JobService.stats)
     next_due = _awaited(JobService.next_due)
+    info = _awaited(JobService.info)
 
     # -- administering
 
@@ -235,6 +242,23 @@ class AsyncJobService:
     resume = _awaited(JobService.resume)
     verify = _awaited(JobService.verify)
     backup = _awaited(JobService.backup)
+    compact = _awaited(JobService.compact)
+
+    async def move_to(
+        self,
+        other: AsyncJobService,
+        *,
+        take: bool = False,
+        progress: Callable[[MoveProgress], object] | None = None,
+    ) -> MoveProgress:
+        """See JobService. `progress` is called in a thread. If this is cancelled, the move ends with its next batch."""
+        if not isinstance(other, AsyncJobService):
+            raise TypeError(f"move_to takes the AsyncJobService to move the jobs to, not {type(other).__name__}")
+        report = Report(inputs.function(progress, "progress"))
+        try:
+            return await self._crew().pool.run(self._svc.move_to, other._svc, take=take, progress=report)
+        finally:
+            report.is_unwanted = True
 
     # -- pieces
 

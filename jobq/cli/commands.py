@@ -13,13 +13,22 @@ from jobq.cli.statuses import Interrupted, ReaderGone
 from jobq.cli.target import target_options
 
 SECTIONS: Mapping[str, Mapping[str, str]] = {
-    "Work": {"enqueue": "enqueue"},
-    "Look": dict.fromkeys(("topics", "stats", "list", "show", "logs", "dead"), "looking"),
+    "Work": {"enqueue": "enqueue", "worker": "worker"},
+    "Look": {
+        **dict.fromkeys(("topics", "stats", "list", "show", "logs", "dead"), "looking"),
+        "watch": "watch",
+    },
     "Change": {
         **dict.fromkeys(("cancel", "reset", "reschedule", "delete"), "changing"),
         **dict.fromkeys(("prune", "clear", "pause", "resume"), "sweeping"),
     },
-    "Upkeep": {"completion": "completion"},
+    "Keep up": {
+        **dict.fromkeys(("info", "verify", "backup", "compact"), "upkeep"),
+        "schedules": "schedules",
+        "metrics": "metrics",
+        "move": "move",
+        "completion": "completion",
+    },
 }
 """Where each command is, by the section of the help that it stands in: its name, and the module it is in."""
 
@@ -45,8 +54,17 @@ class Commands(click.Group):
         command: click.Command = getattr(import_module(f"jobq.cli.{module}"), ATTRIBUTES.get(cmd_name, cmd_name))
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """See click.Group, which looks for what was meant among commands that are imported."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.NoSuchCommand as problem:
+            raise click.NoSuchCommand(problem.command_name, possibilities=MODULES, ctx=ctx) from None
+
     def invoke(self, ctx: click.Context) -> Any:
-        """See click.Group, which would begin a line on stderr at Ctrl-C, and end with 1 at a closed pipe."""
+        """See click.Group, which would begin a line on stderr at Ctrl-C, and end the program at a closed pipe."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:

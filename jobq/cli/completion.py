@@ -6,6 +6,7 @@ import click
 from click.shell_completion import BashComplete, FishComplete, ShellComplete, ZshComplete
 
 from jobq.cli.commands import commands
+from jobq.cli.target import debug_option
 
 VARIABLE = "_JOBQ_COMPLETE"
 """What the script sets for `jobq` to print what completes the words of COMP_WORDS; click looks for it."""
@@ -57,6 +58,7 @@ SHELLS: dict[str, type[ShellComplete]] = {"bash": ColonBashComplete, "zsh": ZshC
 
 @click.command()
 @click.argument("shell", type=click.Choice(list(SHELLS)))
+@debug_option
 def completion(shell: str) -> None:
     """Print the script with which a shell completes commands, options and topics.
 

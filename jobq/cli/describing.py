@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 from dataclasses import fields
 from datetime import UTC, datetime
@@ -33,6 +32,8 @@ def payload_fields(payload: bytes) -> dict[str, str]:
     try:
         return {"payload": payload.decode()}
     except UnicodeDecodeError:
+        import base64
+
         return {"payload_base64": base64.b64encode(payload).decode()}
 
 
@@ -112,6 +113,7 @@ def job_facts(job: JobInfo, payload: Mapping[str, str]) -> list[tuple[str, Cell]
         ("deadline", _local_or_none(job.deadline)),
         ("finished", _local_or_none(job.finished_at)),
         ("attempts", f"{job.attempt}{_times('retried', job.retry_count)}{_times('reset', job.reset_count)}"),
+        ("headers", ", ".join(f"{name}={value}" for name, value in job.headers.items())),
         ("note", job.note),
         ("result", None if job.result is None else repr(job.result)),
         ("options", _options(job)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -45,6 +45,7 @@ CHUNK = 1024 * 1024
 )
 @click.option("--max-retries", type=RETRIES, help="How often it is retried; or forever.")
 @click.option("--lease", type=DURATION, help="How long a consumer may hold it.")
+@click.option("--header", "headers", multiple=True, metavar="NAME=TEXT", help="Travels with the job; repeatable.")
 @click.option("--quiet", "-q", is_flag=True, help="Print no ids.")
 @json_option
 @target_options
@@ -95,6 +96,7 @@ def _keywords(
     on_duplicate: str,
     max_retries: int | None,
     lease: float | None,
+    headers: Sequence[str],
 ) -> dict[str, Any]:
     """The arguments of JobService.enqueue but for the payload; an option that was not given is the queue's own."""
     if delay is not None and at is not None:
@@ -116,8 +118,16 @@ def _keywords(
         "name": name,
         "unique_key": unique,
         "on_duplicate": on_duplicate,
+        "headers": dict(map(_header, headers)),
         **given,
     }
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise click.UsageError(f"--header takes NAME=TEXT, not {text!r}.")
+    return name, value
 
 
 def _payload(payload: str | None, file: Path | None) -> bytes:

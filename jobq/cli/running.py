@@ -16,6 +16,8 @@ from jobq.cli.statuses import FAILED, NOTHING_THERE, USAGE, Interrupted, Nothing
 from jobq.cli.target import Target
 from jobq.errors import JobNotFound, JobqError, StorageNotFound
 
+NEEDED = {"rich": "rich", "dotenv": "python-dotenv"}
+"""Modules of the extra `cli` that are imported where they are needed, and their packages."""
 OF_SIGNAL = 128
 """What shells add to a signal's number for the status of a program that it ended."""
 
@@ -29,6 +31,7 @@ KINDS: tuple[tuple[tuple[type[BaseException], ...], int, Said], ...] = (
     ((KeyboardInterrupt,), OF_SIGNAL + signal.SIGINT, lambda _: "interrupted"),
     ((click.Abort,), FAILED, lambda _: "nothing was changed"),
     ((NothingThere, JobNotFound, StorageNotFound), NOTHING_THERE, str),
+    ((ImportError,), FAILED, lambda problem: _missing(problem)),
     ((JobqError, ValueError, TypeError, TimeoutError), FAILED, str),
     ((OSError,), FAILED, lambda problem: f"{problem.filename or 'system'}: {problem.strerror or problem}"),
     ((Exception,), FAILED, lambda problem: f"{type(problem).__name__}: {problem} (--debug shows where)"),
@@ -43,7 +46,7 @@ def run(arguments: Sequence[str]) -> int:
         status = commands.main(list(arguments), "jobq", standalone_mode=False, obj=target)
         sys.stdout.flush()
         return status if isinstance(status, int) else 0
-    except (ReaderGone, BrokenPipeError):
+    except (ReaderGone, BrokenPipeError):  # who reads the output has enough of it, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OF_SIGNAL + signal.SIGPIPE
     except BaseException as problem:
@@ -58,6 +61,12 @@ def _report(problem: BaseException) -> int:
         if isinstance(problem, kinds):
             return _say(said(problem), status, _command(problem))
     raise problem
+
+
+def _missing(problem: ImportError) -> str:
+    """What to do about a module that is not there: a package of the extra, or one of the user's own."""
+    package = NEEDED.get((problem.name or "").partition(".")[0])
+    return f"this needs the package {package}: pip install 'jobq[cli]'" if package else str(problem)
 
 
 def _command(problem: BaseException) -> str:

@@ -15,7 +15,7 @@ class NothingThere(Exception):
 
 
 class ReaderGone(Exception):
-    """Who reads the output has enough of it, as `head` does."""
+    """Nobody reads what a command prints."""
 
 
 class Interrupted(Exception):

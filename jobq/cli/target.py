@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ import click
 from jobq.cli.dotfile import read_dotfile
 from jobq.opening import open as open_service
 from jobq.service import JobService
-from jobq.settings import Settings, read_settings
+from jobq.settings import Settings, absolute_url, read_settings
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -47,22 +47,31 @@ class Target:
         Raises StorageNotFound if there is none, and what `jobq.open` raises.
         """
         found = settings or self.settings()
-        url = found.url or _default_url()
+        if found.url is None:
+            _tell_default()
         return open_service(
-            url,
+            found.url or DEFAULT_URL,
             defaults=found.defaults,
             topic_defaults=found.topic_defaults,
             limits=found.limits,
             create=create,
         )
 
+    def environment(self, settings: Settings) -> Mapping[str, str]:
+        """The variables by which commands in any folder mean the same queue, and read the same file."""
+        named = {"JOBQ_URL": absolute_url(settings.url or DEFAULT_URL, Path.cwd())}
+        if self.queue:
+            named["JOBQ_QUEUE"] = self.queue
+        if self.config:
+            named["JOBQ_CONFIG"] = str(self.config.absolute())
+        return named
 
-def _default_url() -> str:
+
+def _tell_default() -> None:
     where = Path(DEFAULT_URL.partition(":")[2]).absolute()
     print(
         f"jobq: neither --url nor JOBQ_URL nor jobq.toml names a queue: it is {DEFAULT_URL}, {where}", file=sys.stderr
     )
-    return DEFAULT_URL
 
 
 def _keep(context: click.Context, parameter: click.Parameter, value: Any) -> None:
@@ -70,11 +79,16 @@ def _keep(context: click.Context, parameter: click.Parameter, value: Any) -> Non
         setattr(context.ensure_object(Target), parameter.name, value)
 
 
+debug_option = click.option(
+    "--debug", is_flag=True, expose_value=False, callback=_keep, help="Show where a failure comes from."
+)
+
+
 def target_options(function: F) -> F:
     """Add the options that say which queue is meant; what stands nearest to the command holds."""
     option = partial(click.option, expose_value=False, callback=_keep)
+    function = debug_option(function)
     for added in (
-        option("--debug", is_flag=True, help="Show where a failure comes from."),
         option("--config", type=click.Path(path_type=Path), metavar="FILE", help="A jobq.toml to read."),
         option("--queue", metavar="NAME", help="Which queue of jobq.toml is meant: [queues.NAME]."),
         option("--url", metavar="URL", help="Storage of the queue, as lmdb:jobs or lmdb:///var/lib/app/jobs."),

@@ -91,7 +91,9 @@ class Limits:
 
 
 FIELDS = tuple(field.name for field in fields(JobOptions))
-OTHER_KEYWORDS = ("payload", "json", "name", "delay", "run_at", "unique_key", "on_duplicate", "options", "priority")
+OTHER_KEYWORDS = (
+    *("payload", "json", "name", "delay", "run_at", "unique_key", "on_duplicate", "headers", "options", "priority"),
+)
 """What an enqueue takes beside these fields; a misspelled one looks like an unknown option."""
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+import json
+from collections.abc import Hashable, Mapping, Sequence
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -42,6 +43,7 @@ class Policy(NamedTuple):
 class Record(NamedTuple):
     """One job. 0 and "" and b"" stand for none; `attempt` is also the token of a reservation, as it only grows.
 
+    headers: what travels with the job, as a JSON object of texts.
     `reserve` and `done` leave the first eight fields as they are: the hot transitions rely on this order.
     """
 
@@ -65,6 +67,7 @@ class Record(NamedTuple):
     note: str = ""
     last_error: str = ""
     result: bytes = b""
+    headers: bytes = b""
 
 
 LOG_LINES = 100
@@ -211,6 +214,12 @@ def policy_of(options: JobOptions) -> Policy:
         _kept(options.keep_dead),
         options.log_status_change,
     )
+
+
+def headers_of(record: Record) -> Mapping[str, str]:
+    """The headers of a job, in a dict of their own."""
+    headers: dict[str, str] = json.loads(record.headers) if record.headers else {}
+    return headers
 
 
 def options_of(policy: Policy) -> JobOptions:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from enum import Enum
 from typing import Any, Literal, NamedTuple, Unpack
@@ -33,7 +34,9 @@ class NewJob:
     """
 
     __slots__ = (
+        "_is_complete",
         "delay",
+        "headers",
         "json",
         "name",
         "on_duplicate",
@@ -58,6 +61,7 @@ class NewJob:
         run_at: datetime | None = None,
         unique_key: str | None = None,
         on_duplicate: OnDuplicate = "raise",
+        headers: Mapping[str, str] | None = None,
         options: JobOptions | None = None,
         **overrides: Unpack[OptionOverrides],
     ) -> None:
@@ -70,15 +74,24 @@ class NewJob:
         self.run_at: datetime | None = run_at
         self.unique_key: str | None = unique_key
         self.on_duplicate: OnDuplicate = on_duplicate
+        self.headers: Mapping[str, str] | None = headers
         self.options: JobOptions | None = options
         self.overrides: OptionOverrides = overrides
+        self._is_complete: bool = False  # whether its headers were asked for already, in a child process
 
     def __repr__(self) -> str:
         return f"NewJob(topic={self.topic!r}, priority={self.priority!r}, name={self.name!r})"
 
 
+MoreHeaders = Callable[[NewJob], Mapping[str, str] | None]
+"""Gives a job that is about to be enqueued headers beside its own; None for none."""
+
+
 class Request(NamedTuple):
-    """A checked NewJob. delay and run_at in nanoseconds (0 for none); `unique_key` and `name` "" for none."""
+    """A checked NewJob. delay and run_at in nanoseconds (0 for none); `unique_key` and `name` "" for none.
+
+    headers: a JSON object of texts; b"" for none.
+    """
 
     topic: str
     priority: int
@@ -89,3 +102,4 @@ class Request(NamedTuple):
     unique_key: str
     on_duplicate: OnDuplicate
     policy: Policy
+    headers: bytes = b""

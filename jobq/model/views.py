@@ -9,13 +9,16 @@ from datetime import datetime
 from typing import Any, Generic, Literal, TypeVar, overload
 
 from jobq.model.options import JobOptions
-from jobq.model.records import Log, Now, Place, Record, TopicState, Total, options_of
+from jobq.model.records import Log, Now, Place, Record, TopicState, Total, headers_of, options_of
 from jobq.model.status import ORDERINGS_OF, CancelReason, Ordering, Status
 from jobq.model.times import SECOND, moment, moment_or_none
 
 J = TypeVar("J")
 
 DifferenceKind = Literal["place", "unique_key", "count", "topic", "unreadable", "quarantined", "policy"]
+
+Plain = str | int | bool | tuple[int, ...]
+"""A value that any format can show."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,7 @@ class JobInfo:
     result: Any
     options: JobOptions
     unique_key: str | None
+    headers: Mapping[str, str] = field(hash=False)
     _place: Place = field(repr=False, compare=False)
 
 
@@ -54,7 +58,9 @@ class TopicStats:
 
     now: how many jobs have each status. dead_letters: how many of the Canceled ones are dead letters. The totals count
     each verb since the topic began; `expired` are leases that ran out, `dead` jobs that became dead letters.
-    oldest_ready_age, mean_wait and mean_run are seconds; None without a Ready, a reserved or a done job.
+    oldest_ready_age, mean_wait and mean_run are seconds; None without a Ready, a reserved or a done job. total_wait and
+    total_run are the seconds that they are means of: of each reservation since the job was due, and of each done job
+    since it was reserved. They never become less.
     """
 
     topic: str
@@ -74,6 +80,8 @@ class TopicStats:
     oldest_ready_age: float | None
     mean_wait: float | None
     mean_run: float | None
+    total_wait: float
+    total_run: float
     paused: bool
 
 
@@ -139,6 +147,44 @@ class Difference:
         return f"{self.message}{' (repaired)' if self.repaired else ''}"
 
 
+@dataclass(frozen=True, slots=True)
+class MoveProgress:
+    """How far `move_to` is, in jobs.
+
+    moved: by this call. left: those that are still to be moved, of which it waits for `reserved` ones to be settled.
+    At its end, left: jobs that were enqueued behind it; unreadable: those that stay, as they cannot be read, or are
+    set aside; 0 before that.
+    """
+
+    moved: int = 0
+    left: int = 0
+    reserved: int = 0
+    unreadable: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StorageInfo:
+    """What a queue is kept in, and how much of it there is.
+
+    url: where, without a password. kind: "memory", "lmdb", or what another storage calls itself. job_count: of all
+    statuses. topic_count: of those in use. details: what only this kind has to say, by name, in plain values.
+    """
+
+    url: str
+    kind: str
+    job_count: int
+    topic_count: int
+    details: Mapping[str, Plain]
+
+
+@dataclass(frozen=True, slots=True)
+class Compaction:
+    """What `compact` did: the bytes of the file before and after."""
+
+    before: int
+    after: int
+
+
 def job_info(record: Record, place: Place, now: Now) -> JobInfo:
     """The view of a record whose place is `place`."""
     return JobInfo(
@@ -161,6 +207,7 @@ def job_info(record: Record, place: Place, now: Now) -> JobInfo:
         result=json.loads(record.result) if record.result else None,
         options=options_of(record.policy),
         unique_key=record.unique_key or None,
+        headers=headers_of(record),
         _place=place,
     )
 
@@ -198,6 +245,8 @@ def topic_stats(topic: str, state: TopicState, oldest_run_at: int | None, now: N
         oldest_ready_age=None if oldest_run_at is None else max(0, now.wall - oldest_run_at) / SECOND,
         mean_wait=_mean(totals[Total.WAIT], totals[Total.RESERVED]),
         mean_run=_mean(totals[Total.RUN], totals[Total.DONE]),
+        total_wait=totals[Total.WAIT] / SECOND,
+        total_run=totals[Total.RUN] / SECOND,
         paused=state.paused,
     )
 

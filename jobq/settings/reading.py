@@ -112,12 +112,18 @@ def _url(
 
 def _from_its_folder(layer: Layer, folder: Path) -> Layer:
     """The layer with a relative path of its URL taken from the folder of the file that names it."""
-    url = layer.storage.get("url", "")
+    if "url" not in layer.storage:
+        return layer
+    return replace(layer, storage={**layer.storage, "url": absolute_url(layer.storage["url"], folder)})
+
+
+def absolute_url(url: str, folder: Path) -> str:
+    """The URL with a relative path taken from a folder, so that it means the same in any other."""
     location, mark, query = url.removeprefix("lmdb:").partition("?")
     if not url.startswith("lmdb:") or not location or location.startswith(("/", "~")):
-        return layer
+        return url
     path = quote(str(folder.absolute() / unquote(location)))
-    return replace(layer, storage={**layer.storage, "url": f"lmdb://{path}{mark}{query}"})
+    return f"lmdb://{path}{mark}{query}"
 
 
 def _with_parameters(url: str, weaker: Mapping[str, Any], stronger: Mapping[str, Any] | None = None) -> str:

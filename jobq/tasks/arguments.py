@@ -23,7 +23,7 @@ _TEXTS: dict[str, JobKind] = {
     for suffix in ("", " | None")
 }
 
-_OPTIONS = {"delay", "run_at", "priority", "unique_key", "on_duplicate", "topic", "options"}
+_OPTIONS = {"delay", "run_at", "priority", "unique_key", "on_duplicate", "topic", "headers", "options"}
 _OPTIONS |= OptionOverrides.__annotations__.keys()
 """What Task.options takes, and beginners give to `enqueue`."""
 

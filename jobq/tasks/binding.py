@@ -66,9 +66,14 @@ class Binding:
     def __init__(self) -> None:
         self.queue: Queue | None = None
 
+    @property
+    def service(self) -> JobService | None:
+        """The service of the queue; None if there is none, or it was closed."""
+        return None if self.queue is None or self.queue.service._closed else self.queue.service
+
     def adopt(self, svc: JobService) -> None:
         """Enqueue to this service from now on, if there is none, or it was closed."""
-        if self.queue is None or self.queue.service._closed:
+        if self.service is None:
             self.queue = ServiceQueue(svc)
 
     def get(self, what: str) -> Queue:

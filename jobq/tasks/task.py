@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, Unpack
 
@@ -127,6 +127,7 @@ class Task(Generic[P, R]):
         unique_key: str | None = None,
         on_duplicate: OnDuplicate = "raise",
         topic: str | None = None,
+        headers: Mapping[str, str] | None = None,
         options: JobOptions | None = None,
         **overrides: Unpack[OptionOverrides],
     ) -> Enqueuer[P]:
@@ -145,6 +146,7 @@ class Task(Generic[P, R]):
             "run_at": run_at,
             "unique_key": unique_key,
             "on_duplicate": on_duplicate,
+            "headers": headers,
             "options": self._options if options is None else options,
         }
         return Enqueuer(self._arguments, self._binding, keywords)

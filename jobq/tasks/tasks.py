@@ -86,6 +86,11 @@ class Tasks:
         """Say to which queue the tasks are enqueued, instead of the one before. Raises TypeError for no service."""
         self._binding.queue = ServiceQueue(svc)
 
+    @property
+    def service(self) -> JobService | None:
+        """The queue to which they are bound; None while there is none, or it was closed."""
+        return self._binding.service
+
     def for_worker(self, svc: JobService) -> list[Task[..., Any]]:
         """The tasks, for a worker of this queue that begins; they are bound to it, unless they are to an open one."""
         self._binding.adopt(svc)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import os
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from types import TracebackType
 from typing import Any, NamedTuple
 
 from jobq.job import Job, outcome_of
-from jobq.outcomes import Done, Outcome, Release, Retry
-from jobq.worker.handlers import Function, label
+from jobq.outcomes import Cancel, Done, Outcome, Release, Retry
+from jobq.worker.handlers import Around, Function, is_coroutine_function, label
 
 
 class Answer(NamedTuple):
@@ -99,3 +100,72 @@ def failure(error: BaseException) -> Answer:
         except Exception as problem:
             return failure(problem)
     return Answer(outcome)
+
+
+def surrounded(function: Function, around: Around | None) -> Function:
+    """The same handler, run within what `around` gives for its job, if there is one.
+
+    Done, Release and Cancel leave that as a return does, for they are no errors. What it keeps from going on up is as
+    if the handler had returned nothing.
+    """
+    if around is None:
+        return function
+    return _surrounded_coroutine(function, around) if is_coroutine_function(function) else _surrounded(function, around)
+
+
+def _surrounded(function: Function, around: Around) -> Function:
+    @functools.wraps(function)
+    def run(job: Any) -> Any:
+        end = _End(job)
+        with around(job), end:  # type: ignore[union-attr]  # Python itself refuses one that is to be awaited
+            end.result = function(job)
+        return end.said()
+
+    return run
+
+
+def _surrounded_coroutine(function: Function, around: Around) -> Function:
+    @functools.wraps(function)
+    async def run(job: Any) -> Any:
+        end, manager = _End(job), around(job)
+        if isinstance(manager, AbstractAsyncContextManager):
+            async with manager:
+                with end:
+                    end.result = await function(job)
+        else:
+            with manager, end:
+                end.result = await function(job)
+        return end.said()
+
+    return run
+
+
+class _End:
+    """How a handler ended, which its job knows before what is around the handler is left.
+
+    job: as the handler takes it. result: what the handler returned.
+    """
+
+    def __init__(self, job: Any) -> None:
+        self._job: Job = getattr(job, "sync", job)
+        self._pid = os.getpid()
+        self._raised: Outcome | None = None
+        self.result: Any = None
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool:
+        end_fork(self._pid, error)  # here, as what is around the handler is not the fork's to leave
+        if error is None:
+            self._job._said = Done(self.result)
+        elif isinstance(error, Exception):
+            self._job._said = outcome_of(error)
+        if isinstance(error, Done | Release | Cancel):
+            self._raised = error
+        return self._raised is not None
+
+    def said(self) -> Any:
+        """What the handler returned; or it raises what that raised to say so."""
+        if self._raised is not None:
+            raise self._raised
+        return self.result

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Iterable
+
 from jobq import inputs
 from jobq.model.times import SECOND, Seconds, duration
 from jobq.service import JobService
+from jobq.worker.handlers import Around, label
 from jobq.worker.observer import Observer
 
 LEAST_LEASE = SECOND // 10
@@ -26,10 +30,36 @@ def service(svc: JobService) -> None:
         raise TypeError(f"a Worker takes a JobService, not {type(svc).__name__}: jobq.Worker(jobq.open(url), topics)")
 
 
-def observer(observer: Observer) -> None:
-    """Raise TypeError for what is no Observer."""
-    if not isinstance(observer, Observer):
-        raise TypeError(f"observer must be a jobq.Observer, not {observer!r}: derive your class from it")
+def observers(observer: Observer | Iterable[Observer] | None) -> tuple[Observer, ...]:
+    """None, one or several. Raises TypeError for what is no Observer."""
+    if observer is None:
+        return ()
+    what = "observer must be a jobq.Observer, made of a class that derives from it, or several of them"
+    several = (observer,) if isinstance(observer, Observer) else inputs.several(observer, what)
+    for one in several:
+        if not isinstance(one, Observer):
+            raise TypeError(f"{what}, not {type(one).__name__}")
+    return tuple(several)
+
+
+def around(around: Around | None) -> None:
+    """Raise TypeError for what gives no context manager."""
+    if around is None:
+        return
+    if not callable(around):
+        raise TypeError(
+            f"around must be a function that takes a job and returns a context manager, not {type(around).__name__}"
+        )
+    if inspect.isgeneratorfunction(around) or inspect.isasyncgenfunction(around):
+        raise TypeError(
+            f"around gives no context manager, as {label(around)} is a generator: "
+            "put @contextlib.contextmanager above it"
+        )
+    if inspect.iscoroutinefunction(around):
+        raise TypeError(
+            f"around gives no context manager, as {label(around)} is a coroutine function: put "
+            "@contextlib.asynccontextmanager above one that yields"
+        )
 
 
 def executor(executor: str, max_jobs: int | None) -> None:

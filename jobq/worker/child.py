@@ -12,32 +12,45 @@ import importlib
 import os
 import signal
 import threading
+from collections.abc import Callable, Mapping
 from multiprocessing import connection, parent_process
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 from jobq.aio.job import AsyncJob
 from jobq.aio.pool import Pool
 from jobq.job import Job
+from jobq.model.requests import MoreHeaders
 from jobq.outcomes import Done
-from jobq.worker.calling import Answer, answer, call, end_fork, failure, refused
-from jobq.worker.handlers import Function
+from jobq.worker.calling import Answer, answer, call, end_fork, failure, refused, surrounded
+from jobq.worker.handlers import Function, Reference
 from jobq.worker.messages import BEGUN, Ready, Report, Task, packed, receive, send
 from jobq.worker.parent import Parent
 from jobq.worker.plain import plain
 from jobq.worker.signals import SIGNALS
 
-References = dict[str | None, tuple[str, str, bool]]
-"""Of each handler's name: its module, its name therein, and whether it is a coroutine function."""
+
+class Program(NamedTuple):
+    """What a child process is to run.
+
+    handlers: by the names of their jobs, and whether it is a coroutine function. around: what is run around each.
+    headers: what gives more headers to jobs that handlers have enqueued.
+    """
+
+    handlers: Mapping[str | None, tuple[Reference, bool]]
+    around: Reference | None = None
+    headers: Reference | None = None
 
 
-def main(pipe: connection.Connection, references: References) -> None:
+def main(pipe: connection.Connection, program: Program) -> None:
     """Run tasks until the parent closes the pipe."""
     _leave_signals_to_parent()
     os.register_at_fork(after_in_child=pipe.close)  # or the parent would not notice the death of this process
     threading.Thread(target=_end_with_parent, name="jobq-parent", daemon=True).start()
     try:
-        functions = {name: _import(module, path) for name, (module, path, _) in references.items()}
+        around = None if program.around is None else _import(program.around)
+        headers = None if program.headers is None else _import(program.headers)
+        functions = {name: surrounded(_import(one), around) for name, (one, _) in program.handlers.items()}
     except Exception as problem:
         send(pipe, Ready(f"{type(problem).__name__}: {problem}"))
         return
@@ -49,11 +62,11 @@ def main(pipe: connection.Connection, references: References) -> None:
         except EOFError:
             return
         pipe.send_bytes(BEGUN)
-        parent = Parent(pipe)
+        parent = Parent(pipe, headers)
         job = Job(parent, task.record, task.payload, task.deadline, task.lease)
-        function, is_async = functions[task.handler], references[task.handler][2]
+        function, is_async = functions[task.handler], program.handlers[task.handler][1]
         said = _run(function, AsyncJob(job, pool)) if is_async else call(function, job)
-        parent.tell(_report(said))
+        parent.tell(_report(said, headers))
 
 
 def _leave_signals_to_parent() -> None:
@@ -75,11 +88,12 @@ def _leave_signals_to_parent() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
-def _import(module: str, path: str) -> Function:
+def _import(one: Reference) -> Callable[..., Any]:
+    module, path = one
     found: Any = importlib.import_module(module)
     for part in path.split("."):
         found = getattr(found, part)
-    function: Function = found
+    function: Callable[..., Any] = found
     return function
 
 
@@ -109,10 +123,10 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _report(said: Answer) -> bytes:
+def _report(said: Answer, headers: MoreHeaders | None) -> bytes:
     """What can be sent of it, as it is sent."""
     try:
-        return packed(Report(plain(said.outcome), said.was_returned))
+        return packed(Report(plain(said.outcome, headers), said.was_returned))
     except (TypeError, ValueError) as problem:
         if said.was_returned:
             return packed(Report(Done(), was_returned=True, dropped=str(problem)))

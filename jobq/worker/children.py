@@ -8,9 +8,8 @@ from collections.abc import Callable
 from jobq.errors import JobqError, LeaseLost
 from jobq.job import Job, lost_message
 from jobq.outcomes import Outcome, Release, Retry
-from jobq.worker.child import References
+from jobq.worker.child import Program
 from jobq.worker.executor import Post
-from jobq.worker.handlers import Handlers, reference
 from jobq.worker.messages import Question, Reply, Report, Task
 from jobq.worker.offspring import Offspring
 from jobq.worker.run import Ending, Run
@@ -20,10 +19,9 @@ RESTART = 5
 """Seconds for which a job is given back if no child process can be begun for it."""
 
 
-def children(n: int, handlers: Handlers, max_jobs: int | None, post: Post) -> Threads:
+def children(n: int, program: Program, max_jobs: int | None, post: Post) -> Threads:
     """An executor of n child processes, each replaced after max_jobs jobs, and when it dies."""
-    references: References = {handler.name: (*reference(handler.function), handler.is_async) for handler in handlers}
-    return Threads(n, lambda: ChildSlot(lambda: Child(references), max_jobs, post), post, is_eager=True)
+    return Threads(n, lambda: ChildSlot(lambda: Child(program), max_jobs, post), post, is_eager=True)
 
 
 class ChildSlot:
@@ -97,8 +95,8 @@ class ChildSlot:
 class Child:
     """A child process that runs handlers. jobs: how many it has run."""
 
-    def __init__(self, references: References) -> None:
-        self._process = Offspring(references)
+    def __init__(self, program: Program) -> None:
+        self._process = Offspring(program)
         self._lock = threading.Lock()
         self._run: Run | None = None
         self._is_idle = False

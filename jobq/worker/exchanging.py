@@ -61,7 +61,7 @@ class Exchanging:
             run.is_held = False
             if isinstance(ending.outcome, Retry) and isinstance(ending.outcome.error, BaseException):
                 self._moments.failed_afterwards(run.job, ending.outcome.error)
-            self._moments.ended(run.job, run.job._outcome, run.job._followers)
+            self._moments.settled(run.job, run.job._outcome, run.job._followers)
         return not run.is_held
 
     def _settle_alone(self, ending: Ending) -> Exchange[Job]:
@@ -86,7 +86,7 @@ class Exchanging:
                 moments.lease_lost(run.job)
             else:
                 followers = _followers(run.job._outcome)
-                moments.ended(run.job, run.job._outcome, ids[:followers])
+                moments.settled(run.job, run.job._outcome, ids[:followers])
                 del ids[:followers]
 
 

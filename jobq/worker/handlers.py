@@ -7,7 +7,8 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 from jobq import inputs
@@ -18,6 +19,10 @@ from jobq.worker.sources import NamedHandler
 
 Function = Callable[[Any], Any]
 """What handles a job: it takes a Job, or an AsyncJob if it is a coroutine function."""
+
+
+Around = Callable[[Any], AbstractContextManager[Any] | AbstractAsyncContextManager[Any]]
+"""What is run around a handler: it takes the job as that does, and gives a context manager."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +91,20 @@ class Handlers:
             raise ConfigError(str(problem)) from None
         return both
 
+    def each(self, change: Callable[[Function], Function]) -> Handlers:
+        """The same with other functions."""
+        changed = Handlers()
+        changed._by_name = {name: replace(one, function=change(one.function)) for name, one in self._by_name.items()}
+        if self._default is not None:
+            changed._default = replace(self._default, function=change(self._default.function))
+        return changed
+
     def are_mixed(self) -> bool:
         """Whether there are coroutines and others."""
         return len({handler.is_async for handler in self}) > 1
 
-    def check(self, *, is_for_processes: bool) -> None:
-        """Raise ConfigError if there are none, or if child processes could not import them."""
+    def check(self, *, is_for_processes: bool, around: Around | None = None) -> None:
+        """Raise ConfigError if there are none, or if child processes could not import them, or what is around them."""
         if not list(self):
             raise ConfigError(
                 "this worker has no handlers: register a function with @worker.handler or @worker.default, "
@@ -101,6 +114,8 @@ class Handlers:
             _check_guard()
             for handler in self:
                 reference(handler.function)
+            if around is not None:
+                reference(around, AROUND)
 
     def why_none(self, name: str) -> str:
         """What is said of a job that nothing handles."""
@@ -131,16 +146,22 @@ def default_name(function: Callable[..., Any]) -> str:
     return name
 
 
-def reference(function: Callable[..., Any]) -> tuple[str, str]:
-    """The module and the name in it by which a child process finds a function. Raises ConfigError if it cannot."""
+Reference = tuple[str, str]
+"""The module of a function, and its name in there."""
+
+_PLACES = "handlers must be functions at the top level of a module, under their own names"
+AROUND = "around must be a function at the top level of a module, under its own name"
+
+
+def reference(function: Callable[..., Any], what_must_be: str = _PLACES) -> Reference:
+    """By what a child process finds a function. Raises ConfigError if it cannot, which says what must be."""
     module, path = getattr(function, "__module__", None), getattr(function, "__qualname__", "")
     found: Any = sys.modules.get(module or "")
     for part in path.split("."):
         found = getattr(found, part, None)
     if module is None or found is not function:
         raise ConfigError(
-            f"{label(function)} cannot be imported by a child process: with executor='process' handlers must be "
-            "functions at the top level of a module, under their own names"
+            f"{label(function)} cannot be imported by a child process: with executor='process' {what_must_be}"
         )
     if module == "__main__" and not os.path.isfile(getattr(sys.modules["__main__"], "__file__", None) or ""):
         raise ConfigError(
@@ -152,6 +173,14 @@ def reference(function: Callable[..., Any]) -> tuple[str, str]:
             f"{label(function)} is in a __main__.py, which child processes do not import: put it in another module"
         )
     return module, path
+
+
+def reference_or_none(function: Callable[..., Any]) -> Reference | None:
+    """The same for a function that child processes can do without."""
+    try:
+        return reference(function)
+    except ConfigError:
+        return None
 
 
 def _check_guard() -> None:

@@ -46,6 +46,8 @@ class Inbox:
     def ended(self, ending: Ending) -> None:
         """See Post."""
         ending.run.ended = self._clock.steady()
+        if ending.run.is_told:
+            self._moments.ended(ending.run.job)  # before the coordinator hears of it, and tells what becomes of the job
         self._endings.append(ending)
         if len(self._endings) >= self._wake_at:
             self.wake()

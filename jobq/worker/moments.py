@@ -1,4 +1,4 @@
-"""Telling the observer and the log what happens in a worker.
+"""Telling the observers and the log what happens in a worker.
 
 Levels: DEBUG for what is as it should be, INFO for the worker's beginning and end and for what handlers asked for,
 WARNING for what was lost, ERROR for what failed, CRITICAL for the end of a worker that failed.
@@ -24,22 +24,22 @@ log = logging.getLogger("jobq.worker")
 
 
 class Moments:
-    """An observer behind which nothing can break, and a log. Its methods are the observer's moments."""
+    """Observers behind which nothing can break, and a log. Its methods are the observers' moments."""
 
-    def __init__(self, observer: Observer, clock: Clock) -> None:
-        self._observer = observer
+    def __init__(self, observers: Iterable[Observer], clock: Clock) -> None:
+        self._observers = tuple(observers)
         self._clock = clock
 
     def of_schedules(self) -> Moments:
         """The same for the jobs that are schedules."""
-        return Moments(ScheduleObserver(self._observer), self._clock)
+        return Moments(map(ScheduleObserver, self._observers), self._clock)
 
     # -- of the worker
 
     def worker_started(self, worker: Worker) -> None:
         """See Observer."""
         log.info("%r started", worker)
-        self._tell(self._observer.worker_started, worker)
+        self._tell(Observer.worker_started, worker)
 
     def worker_stopped(self, worker: Worker, failure: BaseException | None) -> None:
         """See Observer. failure: what ended the worker, if it did not stop of itself."""
@@ -47,18 +47,18 @@ class Moments:
             log.info("%r stopped", worker)
         else:
             log.critical("%r failed and is stopped: %s", worker, failure, exc_info=failure)
-            self._tell(self._observer.worker_error, failure)
-        self._tell(self._observer.worker_stopped, worker)
+            self._tell(Observer.worker_error, failure)
+        self._tell(Observer.worker_stopped, worker)
 
     def worker_error(self, error: BaseException, what_now: str) -> None:
         """See Observer. what_now: what the worker does about it."""
         log.error("%s: %s; %s", type(error).__name__, error, what_now, exc_info=error)
-        self._tell(self._observer.worker_error, error)
+        self._tell(Observer.worker_error, error)
 
     def topic_empty(self, topic: str) -> None:
         """See Observer."""
         log.debug("topic %r is empty", topic)
-        self._tell(self._observer.topic_empty, topic)
+        self._tell(Observer.topic_empty, topic)
 
     def serves_no_task(self, worker: Worker, topics: Iterable[str]) -> None:
         """No job of its tasks will come to it. topics: where they are enqueued."""
@@ -78,38 +78,42 @@ class Moments:
     def started(self, job: Job) -> None:
         """See Observer."""
         self._debug("%s begins", job)
-        self._tell(self._observer.started, job)
+        self._tell(Observer.started, job)
 
-    def ended(self, job: Job, outcome: Outcome, ids: list[int]) -> None:
+    def ended(self, job: Job) -> None:
+        """See Observer."""
+        self._tell(Observer.ended, job)
+
+    def settled(self, job: Job, outcome: Outcome, ids: list[int]) -> None:
         """A job was settled so. ids: the jobs that were enqueued with it."""
         match outcome:
             case Done(result=result):
                 self._debug("%s is done", job)
-                self._tell(self._observer.completed, job, result)
+                self._tell(Observer.completed, job, result)
                 self._enqueued(job, ids)
             case Release():
                 seconds = release_delay(outcome, self._clock.wall()) / SECOND
                 self._debug("%s is released for %g seconds", job, seconds)
-                self._tell(self._observer.released, job, seconds)
+                self._tell(Observer.released, job, seconds)
                 self._enqueued(job, ids)
             case Retry(error=error) if job.retries_left == 0:
                 self._failed("%s failed, and has no retries left", job, error)
-                self._tell(self._observer.dead, job, error, CancelReason.EXHAUSTED)
+                self._tell(Observer.dead, job, error, CancelReason.EXHAUSTED)
             case Retry(error=error):
                 seconds = retry_delay(job, outcome, self._clock.wall()) / SECOND
                 self._failed(f"%s failed, and is tried again in {seconds:g} seconds", job, error, or_asked_for=True)
-                self._tell(self._observer.retried, job, error, seconds)
+                self._tell(Observer.retried, job, error, seconds)
             case Reject(error=error, reason=reason):
                 self._failed("%s is a dead letter", job, error)
-                self._tell(self._observer.dead, job, error, CancelReason(reason))
+                self._tell(Observer.dead, job, error, CancelReason(reason))
             case Cancel(note=note):
                 self._log(logging.INFO, "%s is canceled by its handler: %s", job, note or "no note")
-                self._tell(self._observer.canceled, job, note)
+                self._tell(Observer.canceled, job, note)
 
     def lease_lost(self, job: Job) -> None:
         """See Observer."""
         self._log(logging.WARNING, "%s was canceled, or its lease is over: its outcome is dropped", job)
-        self._tell(self._observer.lease_lost, job)
+        self._tell(Observer.lease_lost, job)
 
     def failed_afterwards(self, job: Job, error: BaseException) -> None:
         """A handler raised that had settled its job already."""
@@ -129,7 +133,7 @@ class Moments:
 
     def _enqueued(self, job: Job, ids: list[int]) -> None:
         if ids:
-            self._tell(self._observer.enqueued, job, ids)
+            self._tell(Observer.enqueued, job, ids)
 
     def _failed(self, what: str, job: Job, error: Failure, *, or_asked_for: bool = False) -> None:
         if not error and or_asked_for:
@@ -147,9 +151,10 @@ class Moments:
         log.log(level, what, named, *rest, exc_info=error, extra=log_fields(job))
 
     def _tell(self, moment: Callable[..., object], *arguments: object) -> None:
-        try:
-            moment(*arguments)
-        except KeyboardInterrupt:  # it is not the observer's
-            raise
-        except BaseException:  # SystemExit, too: it would end the thread, and not the program
-            log.exception("the observer failed in %s", getattr(moment, "__name__", moment))
+        for observer in self._observers:
+            try:
+                getattr(observer, moment.__name__)(*arguments)
+            except KeyboardInterrupt:  # it is not the observer's
+                raise
+            except BaseException:  # SystemExit, too: it would end the thread, and not the program
+                log.exception("the observer failed in %s", moment.__name__)

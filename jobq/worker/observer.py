@@ -18,9 +18,9 @@ Failure = str | BaseException | None
 class Observer:
     """The moments of a worker. Override those you need; each does nothing by itself.
 
-    What is said of a job's end is said after it was committed. `started` is called in the thread that runs the handler
-    (for a coroutine that of the event loop), everything else in the worker's own thread, which must not be held up:
-    while it is, no lease is renewed. An observer that raises is logged, and breaks nothing.
+    What becomes of a job is said after it was committed. `started` and `ended` are called in the thread that runs the
+    handler (for a coroutine that of the event loop), everything else in the worker's own thread, which must not be held
+    up: while it is, no lease is renewed. An observer that raises is logged, and breaks nothing.
     """
 
     def worker_started(self, worker: Worker) -> None:
@@ -40,6 +40,13 @@ class Observer:
 
     def started(self, job: Job) -> None:
         """The handler is called next."""
+
+    def ended(self, job: Job) -> None:
+        """The handler has returned or raised, or its child process has died; what becomes of the job is told later.
+
+        Said once for each `started`, and before what becomes of the job, unless the handler was given up, or its
+        reservation lost, while it ran: then it is said when the handler ends in spite of that, if it ever does.
+        """
 
     def completed(self, job: Job, result: Any) -> None:
         """The job is Done, with this result."""

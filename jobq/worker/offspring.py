@@ -13,7 +13,7 @@ from typing import Any
 
 from jobq.errors import ConfigError
 from jobq.worker import child
-from jobq.worker.child import References
+from jobq.worker.child import Program
 from jobq.worker.messages import Question, Ready, Reply, Report, Task, receive, send
 from jobq.worker.signals import SIGNALS
 
@@ -30,10 +30,10 @@ UNSEEN = 256
 class Offspring:
     """A process that runs `child.main`. All but `kill` is for one thread."""
 
-    def __init__(self, references: References) -> None:
+    def __init__(self, program: Program) -> None:
         context = get_context("spawn")  # a fork would inherit locks, threads and the storage's files
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=child.main, args=(theirs, references), name="jobq-child")
+        self._process = context.Process(target=child.main, args=(theirs, program), name="jobq-child")
         with theirs, _without_signals():
             self._process.start()
         self._lock = threading.Lock()

@@ -11,6 +11,7 @@ from typing import Any
 from jobq import errors
 from jobq.errors import JobqError, LeaseLost
 from jobq.job import Job, lost_message
+from jobq.model.requests import MoreHeaders
 from jobq.model.status import CancelReason
 from jobq.model.times import Seconds
 from jobq.model.views import Exchange, JobInfo
@@ -22,11 +23,12 @@ from jobq.worker.plain import plain
 class Parent:
     """What a Job in the child has for its service: the parent does what is asked. Threads of a handler may share it.
 
-    A thread that goes on after its handler has ended is told that the reservation is over.
+    A thread that goes on after its handler has ended is told that the reservation is over. headers: see `plain`.
     """
 
-    def __init__(self, pipe: connection.Connection) -> None:
+    def __init__(self, pipe: connection.Connection, headers: MoreHeaders | None = None) -> None:
         self._pipe = pipe
+        self._headers = headers
         self._lock = threading.Lock()
         self._is_over = False
 
@@ -80,7 +82,7 @@ class Parent:
         self._ask(job, Question("log", (message,)))
 
     def _settle(self, job: Job, outcome: Outcome) -> list[int]:
-        ids: list[int] = self._ask(job, Question("settle", outcome=plain(outcome))).value
+        ids: list[int] = self._ask(job, Question("settle", outcome=plain(outcome, self._headers))).value
         job._outcome = outcome
         return ids
 

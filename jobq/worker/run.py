@@ -16,7 +16,7 @@ class Run:
     begun: when the handler was called, in nanoseconds of the steady clock; None while it waits for a slot.
     ended: when it had ended; None until then.
     thread: which thread runs the handler. is_held: whether the reservation is ours to renew and to settle.
-    is_told: whether its beginning was told.
+    is_told: whether its beginning was told, so that its end is to be told, too.
     stopped_at: when its handler was told to stop, else 0. verdict: what becomes of the job if the handler does.
     """
 

@@ -14,17 +14,19 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar, overload
 from jobq import inputs
 from jobq.errors import JobqError
 from jobq.job import Job
-from jobq.model.times import Seconds, duration
+from jobq.model.times import Seconds
 from jobq.service import JobService
 from jobq.worker import checks
+from jobq.worker.calling import surrounded
 from jobq.worker.coordinator import Coordinator
 from jobq.worker.executor import Executor
 from jobq.worker.executors import Executors, Kind
 from jobq.worker.hand import Hand
-from jobq.worker.handlers import Function, Handler, Handlers, default_name
+from jobq.worker.handlers import Around, Function, Handler, Handlers, default_name
 from jobq.worker.moments import Moments
 from jobq.worker.observer import Observer
 from jobq.worker.pace import Pace
+from jobq.worker.setup import Setup
 from jobq.worker.signals import stopping_by_signals
 from jobq.worker.sources import HandlerSource, clerk, sources
 from jobq.worker.stage import Stage
@@ -34,8 +36,6 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound="Callable[[Job], Any] | Callable[[AsyncJob], Coroutine[Any, Any, Any]]")
 
-MOST_SLOTS = 10_000
-
 
 class Worker:
     """Reserves the jobs of topics, runs a handler for each, and settles it by how the handler ended.
@@ -44,8 +44,10 @@ class Worker:
     10,000. executor: "thread", or "process" for handlers that need Python's lock for long, which are run by child
     processes and have to be importable. lease: seconds (0.1 or more) for which jobs are reserved, and renewed
     after each third of it. grace: seconds that running jobs have to end once the worker was told to stop. observer:
-    what is told of each moment. max_jobs: how many jobs a child process runs before it is replaced; None for no end.
-    tasks: a Tasks, or several, whose tasks it runs, too; those that are not bound to a queue yet are bound to this one.
+    what is told of each moment; one or several. around: what is run around each handler, in its thread or task: it
+    takes what the handler takes, and returns a context manager, whose exceptions are as the handler's. max_jobs: how
+    many jobs a child process runs before it is replaced; None for no end. tasks: a Tasks, or several, whose tasks it
+    runs, too; those that are not bound to a queue yet are bound to this one.
 
     A handler that returns has done its job, and what it returns is kept as the result if it is a JSON value. It may
     raise Done, Retry, Release, Reject or Cancel; any other exception retries the job after its backoff.
@@ -62,30 +64,29 @@ class Worker:
         executor: Kind = "thread",
         lease: Seconds = 30,
         grace: Seconds = 30,
-        observer: Observer | None = None,
+        observer: Observer | Iterable[Observer] | None = None,
+        around: Around | None = None,
         max_jobs: int | None = None,
         tasks: HandlerSource | Iterable[HandlerSource] = (),
     ) -> None:
         checks.service(svc)
-        checks.executor(executor, max_jobs)
-        observer = Observer() if observer is None else observer
-        checks.observer(observer)
+        observers = checks.observers(observer)
+        checks.around(around)
         self._svc = svc
-        self._topics = inputs.topics(topics)
-        self._concurrency = inputs.whole(concurrency, "concurrency", least=1, most=MOST_SLOTS)
-        self._executor: Kind = executor
-        self._lease = checks.lease(lease)
-        self._grace = duration(grace, "grace")
-        self._moments = Moments(observer, svc.clock)
-        self._max_jobs = max_jobs
+        self._setup = Setup.of(
+            topics=topics, concurrency=concurrency, executor=executor, lease=lease, grace=grace, max_jobs=max_jobs
+        )
+        self._moments = Moments(observers, svc.clock)
+        self._around = around
         self._sources = sources(tasks)
         self._handlers = Handlers()
         self._lock = threading.Lock()
         self._stage: Stage | None = None
 
     def __repr__(self) -> str:
-        topics = ", ".join(map(repr, self._topics))
-        return f"<Worker of {topics}: {self._concurrency} × {self._executor}, {self._svc!r}>"
+        setup = self._setup
+        topics = ", ".join(map(repr, setup.topics))
+        return f"<Worker of {topics}: {setup.concurrency} × {setup.executor}, {self._svc!r}>"
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Worker cannot be pickled: make one in the process that runs it")
@@ -100,6 +101,11 @@ class Worker:
         self.stop()
 
     @property
+    def service(self) -> JobService:
+        """The queue whose jobs it runs."""
+        return self._svc
+
+    @property
     def is_running(self) -> bool:
         """Whether it runs, in whichever thread."""
         stage = self._stage
@@ -110,6 +116,28 @@ class Worker:
         """How many handlers were given up and run still, as threads cannot be stopped. Others took their slots."""
         stage = self._stage
         return 0 if stage is None or stage.hand is None else stage.hand.lost_slots
+
+    def configure(
+        self,
+        *,
+        topics: str | Iterable[str] | None = None,
+        concurrency: int | None = None,
+        executor: Kind | None = None,
+        lease: Seconds | None = None,
+        grace: Seconds | None = None,
+        max_jobs: int | None = None,
+    ) -> None:
+        """Change what it was made with, before it runs; what is not given, or None, stays as it is.
+
+        Arguments as of Worker; executor="thread" ends max_jobs. Raises TypeError and ValueError for what is not
+        allowed, and changes nothing then; JobqError while it runs.
+        """
+        given: dict[str, Any] = {"topics": topics, "concurrency": concurrency, "executor": executor}
+        given |= {"lease": lease, "grace": grace, "max_jobs": max_jobs}
+        with self._lock:
+            if self.is_running:
+                raise JobqError(f"{self!r} runs: stop it before it is changed")
+            self._setup = self._setup.changed({name: value for name, value in given.items() if value is not None})
 
     # -- registering handlers
 
@@ -181,7 +209,7 @@ class Worker:
         at_exit = partial(self.stop)  # its own, as the next run may begin before this one has unregistered it
         try:
             self._claim(stage)
-            if self._executor == "process":
+            if self._setup.executor == "process":
                 importlib.import_module("multiprocessing.util")  # ends children at exit: registered before, it is last
             atexit.register(at_exit)
             work = partial(self._work_in_background, stage, at_exit)
@@ -205,17 +233,19 @@ class Worker:
             if wait and not stage.is_inside():
                 stage.wait()
 
-    def _claim(self, stage: Stage) -> None:
+    def _claim(self, stage: Stage, *, is_inline: bool = False) -> None:
         with self._lock:
             if self.is_running:
                 raise JobqError(f"{self!r} runs already: stop it first, or make another one")
             tasks = [task for one in self._sources for task in one.for_worker(self._svc)]
             topics = {task.topic for task in tasks}
-            if topics and topics.isdisjoint(self._topics):
+            if topics and topics.isdisjoint(self._setup.topics):
                 self._moments.serves_no_task(self, topics)
             stage.handlers = self._handlers.joined(tasks)
             stage.clerk = clerk(self._sources, self._svc)
-            stage.handlers.check(is_for_processes=self._executor == "process")
+            stage.handlers.check(is_for_processes=self._setup.executor == "process", around=self._around)
+            if is_inline or self._setup.executor == "thread":
+                stage.handlers = stage.handlers.each(partial(surrounded, around=self._around))
             self._stage = stage
 
     def _leave(self, stage: Stage) -> None:
@@ -232,12 +262,20 @@ class Worker:
             atexit.unregister(at_exit)
 
     def _work(self, stage: Stage, *, burst: bool) -> None:
-        executors = Executors(self._executor, self._concurrency, stage.handlers, self._max_jobs, stage.inbox)
-        # Executors do not know of each other; and what waits for a child that is replaced would wait for too long.
-        has_one_pace = not stage.handlers.are_mixed() and self._max_jobs is None
-        coordinator = self._coordinator(
-            stage, executors.of, Pace(self._concurrency if has_one_pace else 0), burst=burst
+        setup = self._setup
+        executors = Executors(
+            setup.executor,
+            setup.concurrency,
+            stage.handlers,
+            setup.max_jobs,
+            stage.inbox,
+            self._around,
+            self._svc._defaults.headers,
         )
+        # Executors do not know of each other; and what waits for a child that is replaced would wait for too long.
+        has_one_pace = not stage.handlers.are_mixed() and setup.max_jobs is None
+        pace = Pace(setup.concurrency if has_one_pace else 0)
+        coordinator = self._coordinator(stage, executors.of, pace, burst=burst)
         with self._running(stage, coordinator, executors.close):
             executors.begin()
             coordinator.run()
@@ -249,7 +287,7 @@ class Worker:
         stage = Stage(self._svc.clock, self._moments)
         inline = Inline(stage.inbox)
         try:
-            self._claim(stage)
+            self._claim(stage, is_inline=True)
             coordinator = self._coordinator(stage, lambda handler: inline, Pace(0), concurrency=1)
             with self._running(stage, coordinator, inline.close):
                 return coordinator.run_dry(most)
@@ -287,14 +325,14 @@ class Worker:
         stage.hand = Hand(stage.handlers, executor_of, stage.inbox, self._moments, clock, pace, stage.clerk)
         return Coordinator(
             self._svc,
-            self._topics,
+            self._setup.topics,
             stage.hand,
             stage.inbox,
             self._moments,
             pace,
             stage.clerk,
-            concurrency=concurrency or self._concurrency,
-            lease=self._lease,
-            grace=self._grace,
+            concurrency=concurrency or self._setup.concurrency,
+            lease=self._setup.lease,
+            grace=self._setup.grace,
             burst=burst,
         )

@@ -27,6 +27,7 @@ from jobq import (
     JobService,
     LeaseLost,
     Limits,
+    MoveProgress,
     NewJob,
     Reject,
     Release,
@@ -34,8 +35,8 @@ from jobq import (
     ServiceClosed,
     Status,
 )
-from jobq.repos import open_storage
-from tests.aio.conftest import Run, eventually, threads
+from jobq.repos import MemoryStorage, open_storage
+from tests.aio.conftest import Run, eventually, quiet, threads
 from tests.clocks import ManualClock
 
 
@@ -62,6 +63,7 @@ def test_a_job_through_its_life(asvc: AsyncJobService, clock: ManualClock, run: 
         assert (second.payload, second.text) == (b"hello", "hello")
         assert (second.attempt, second.retry_count, second.retries_left, second.settled) == (1, 0, 2, False)
         assert (second.deadline, second.options.max_retries) == (clock.after(20), 2)
+        assert (second.run_at, second.reserved_at) == (clock.now(), clock.now())
         await second.extend(50)
         assert second.deadline == clock.after(50)
         await second.log("half way")
@@ -239,6 +241,51 @@ def test_opening(tmp_path: Path, run: Run[None]) -> None:
                 pass
 
     run(use())
+
+
+def test_moving(asvc: AsyncJobService, clock: ManualClock, run: Run[None]) -> None:
+    told: list[MoveProgress] = []
+
+    async def move() -> None:
+        other = AsyncJobService(JobService(MemoryStorage(clock=clock)))
+        await asvc.enqueue_many([NewJob("t"), NewJob("t")])
+        assert await asvc.move_to(other, progress=told.append) == MoveProgress(moved=2) == told[-1]
+        assert (await asvc.topics(), len(await other.reserve("t", 5))) == ([], 2)
+        assert await other.move_to(asvc, take=True) == MoveProgress(moved=2)
+        wrong: Any = other.sync
+        with pytest.raises(TypeError, match="move_to takes the AsyncJobService to move the jobs to, not JobService"):
+            await asvc.move_to(wrong)
+        wrong = 1
+        with pytest.raises(TypeError, match="progress must be a function or None, not int"):
+            await asvc.move_to(other, progress=wrong)
+
+    run(move())
+
+
+def test_a_move_that_is_cancelled_ends_and_can_be_run_again(
+    asvc: AsyncJobService, clock: ManualClock, run: Run[None]
+) -> None:
+    told: list[MoveProgress] = []
+
+    async def move() -> None:
+        other = AsyncJobService(JobService(MemoryStorage(clock=clock)))
+        await asvc.enqueue_many([NewJob("t"), NewJob("t")])
+        [job] = await asvc.reserve("t")
+        moving = asyncio.ensure_future(asvc.move_to(other, progress=told.append))
+        waiting = MoveProgress(moved=1, left=1, reserved=1)
+        await eventually(lambda: told[-1:] == [waiting] and clock.sleeping.acquire(blocking=False))
+        moving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await moving
+        clock.advance(1)
+        await quiet(asvc)
+        assert told[-1] == waiting
+        await job.done()
+        assert await other.topics() == ["jobq.moves", "t"]
+        assert (await asvc.move_to(other)).left == 0
+        assert (await other.stats("t")).now[Status.DONE] == 1
+
+    run(move())
 
 
 def test_opening_that_is_cancelled_leaves_nothing_open(

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pyte
 
@@ -29,7 +30,7 @@ class Terminal:
         self._screen = pyte.Screen(COLUMNS, LINES)
         self._stream = pyte.ByteStream(self._screen)
         self._ours, its = pty.openpty()
-        fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))
+        self._size(COLUMNS, LINES)
         environment = {name: value for name, value in environment.items() if name not in ("COLUMNS", "LINES")}
         self.process = subprocess.Popen(
             command,
@@ -74,6 +75,21 @@ class Terminal:
         """Press keys; "\\x03" is Ctrl-C."""
         os.write(self._ours, keys.encode())
 
+    def resize(self, columns: int, lines: int) -> None:
+        """Give the terminal another size, which its kernel tells the command."""
+        self._screen.resize(lines, columns)
+        self._size(columns, lines)
+
+    def hang_up(self) -> None:
+        """Close the terminal, as when its window is closed; nothing can be read any more."""
+        os.close(self._ours)
+        self._ours = -1
+
+    @property
+    def modes(self) -> list[Any]:
+        """How the terminal treats what is typed and written."""
+        return termios.tcgetattr(self._ours)
+
     def end(self) -> int:
         """The exit status, once the command has ended and all is read."""
         while self._read(0.1) or self.process.poll() is None:
@@ -86,7 +102,11 @@ class Terminal:
             if self.process.poll() is None:
                 os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(PATIENCE)
-        os.close(self._ours)
+        if self._ours >= 0:
+            os.close(self._ours)
+
+    def _size(self, columns: int, lines: int) -> None:
+        fcntl.ioctl(self._ours, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
 
     def _read(self, timeout: float) -> bool:
         if not select.select([self._ours], [], [], timeout)[0]:

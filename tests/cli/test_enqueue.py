@@ -69,12 +69,13 @@ def test_lines_of_a_file_in_batches(shell: Shell) -> None:
 def test_options_of_a_job(shell: Shell) -> None:
     shell.done(
         "enqueue", "mail", "x", "--delay", "1h", "--priority", "-3", "--name", "send", "--unique", "k",
-        "--max-retries", "forever", "--lease", "10m",
+        "--max-retries", "forever", "--lease", "10m", "--header", "tenant=a=b", "--header", "x=",
     )  # fmt: skip
     shell.done("enqueue", "mail", "--at", "2100-01-01T00:00Z", "--max-retries", "2")
     with shell.queue() as svc:
         first, second = svc.get(1), svc.get(2)
     assert (first.status, first.priority, first.name, first.unique_key) == ("delayed", -3, "send", "k")
+    assert first.headers == {"tenant": "a=b", "x": ""}
     assert (first.options.max_retries, first.options.lease) == (None, 600)
     assert 3590 < (first.run_at - first.created_at).total_seconds() <= 3600
     assert (second.run_at.isoformat(), second.options.max_retries) == ("2100-01-01T00:00:00+00:00", 2)
@@ -102,6 +103,7 @@ def test_a_key_that_is_taken(shell: Shell) -> None:
         (("mail", "x", "--lines"), "The payload is PAYLOAD, or a --file, or --lines of one: give one of them."),
         (("mail", "--lines", "--unique", "k"), "--unique is for one job: with --lines all would have the same key."),
         (("mail", "--on-duplicate", "keep"), "--on-duplicate goes with --unique KEY."),
+        (("mail", "--header", "x"), "--header takes NAME=TEXT, not 'x'."),
         (("mail", "--unknown"), "No such option '--unknown'."),
         ((), "Missing argument 'TOPIC'."),
     ],

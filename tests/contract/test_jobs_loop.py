@@ -146,7 +146,8 @@ class Overtaken:
         self._storage = storage
         self.url, self.identity, self.clock = storage.url, storage.identity, storage.clock
         self.view, self.watch = storage.view, storage.watch
-        self.backup, self.close = storage.backup, storage.close
+        self.info = storage.info
+        self.backup, self.compact, self.close = storage.backup, storage.compact, storage.close
         self.by: Callable[[], object] | None = None
 
     def transact(self, body: Callable[[UnitOfWork], T], **how: Any) -> T:

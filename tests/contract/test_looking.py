@@ -291,6 +291,11 @@ def test_a_repr_shows_no_payload(svc: JobService) -> None:
     assert repr(job).endswith("attempt 1, settled>")
 
 
+def test_a_service_says_where_its_queue_is(svc: JobService) -> None:
+    assert svc.url.partition(":")[0] in ("memory", "lmdb")
+    assert repr(svc) == f"<JobService of {svc.url}>"
+
+
 def test_a_closed_service_says_so(svc: JobService) -> None:
     assert not repr(svc).endswith(", closed>")
     svc.close()

@@ -56,6 +56,19 @@ def test_a_job_that_just_came_due_waited_since_its_time_and_not_since_now(svc: J
     assert names(svc.reserve("t", 2)) == ["due", "new"]
 
 
+def test_a_job_says_since_when_it_was_due_and_when_it_was_reserved(svc: JobService, clock: ManualClock) -> None:
+    svc.enqueue("t", delay=10)
+    due = clock.after(10)
+    clock.advance(12)
+    job = take(svc)
+    assert (job.run_at, job.reserved_at) == (due, clock.now())
+    clock.advance(3)
+    job.extend(60)
+    assert (job.run_at, job.reserved_at) == (due, clock.after(-3))
+    job.release()
+    assert take(svc).run_at == clock.now(), "it waits anew"
+
+
 def test_up_to_n_jobs_come_at_once(svc: JobService) -> None:
     enqueue_named(svc, "a", "b", "c")
     assert names(svc.reserve("t", 2)) == ["a", "b"]

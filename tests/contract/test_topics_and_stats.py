@@ -29,6 +29,8 @@ NOTHING = TopicStats(
     oldest_ready_age=None,
     mean_wait=None,
     mean_run=None,
+    total_wait=0.0,
+    total_run=0.0,
     paused=False,
 )
 TOTALS = ("enqueued", "reserved", "done", "retried", "expired", "canceled", "dead")
@@ -277,6 +279,19 @@ def test_there_is_no_mean_of_nothing(svc: JobService) -> None:
     assert (svc.stats("t").mean_wait, svc.stats("t").mean_run) == (None, None)
     take(svc)
     assert (svc.stats("t").mean_wait, svc.stats("t").mean_run) == (0, None)
+
+
+def test_the_sums_are_exact(svc: JobService, clock: ManualClock) -> None:
+    """A sum that was made of the mean would become less at times, and who watches it would take that for a restart."""
+    waited = 0
+    for n in range(1, 50):
+        svc.enqueue("t")
+        clock.advance(n * 0.1)
+        waited += round(n * 0.1 * 10**9)
+        job = take(svc)
+        clock.advance(0.3)
+        job.done()
+        assert (svc.stats("t").total_wait, svc.stats("t").total_run) == (waited / 10**9, 3 * n / 10)
 
 
 # -- others ------------------------------------------------------------------------------------------------------------

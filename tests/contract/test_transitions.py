@@ -12,7 +12,7 @@ from tests.contract.scenes import facts, given, take
 
 
 def test_enqueue_makes_a_ready_job(svc: JobService, clock: ManualClock) -> None:
-    job_id = svc.enqueue("mail", 7, b"x", name="send", unique_key="k", lease=12)
+    job_id = svc.enqueue("mail", 7, b"x", name="send", unique_key="k", lease=12, headers={"tenant": "acme"})
     assert facts(svc.get(job_id)) == {
         "id": job_id,
         "topic": "mail",
@@ -33,6 +33,7 @@ def test_enqueue_makes_a_ready_job(svc: JobService, clock: ManualClock) -> None:
         "result": None,
         "options": JobOptions(lease=12),
         "unique_key": "k",
+        "headers": {"tenant": "acme"},
     }
 
 

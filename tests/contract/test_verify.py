@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import pytest
 
 import jobq.verifying
-from jobq import Difference, JobqError, JobService, NewJob, ServiceClosed, Status
+from jobq import Compaction, Difference, JobqError, JobService, NewJob, ServiceClosed, Status, StorageInfo
 from jobq.lifecycle import held_key, place_of
 from jobq.model.records import Hold, Place, Record, Tally, TopicState, Total
 from jobq.model.status import Ordering
@@ -305,8 +305,14 @@ class Interleaved:
     def watch(self, topics: Sequence[str], *, finished: bool = False) -> AbstractContextManager[Watch]:
         return self._storage.watch(topics, finished=finished)
 
+    def info(self) -> StorageInfo:
+        return self._storage.info()
+
     def backup(self, path: Any) -> None:
         self._storage.backup(path)
+
+    def compact(self) -> Compaction:
+        return self._storage.compact()
 
     def close(self) -> None:
         self._storage.close()

@@ -100,7 +100,9 @@ def fill(svc: JobService) -> None:
         put(svc, state)
         put(svc, state)
     for n in range(20):
-        svc.enqueue("many", n % 3, b"x" * n * 400, unique_key=f"{n}" * (1 + n % 2 * 300), lease=n + 1)
+        svc.enqueue(
+            "many", n % 3, b"x" * n * 400, unique_key=f"{n}" * (1 + n % 2 * 300), lease=n + 1, headers={"n": f"{n}"}
+        )
     for job in svc.reserve("many", 3):
         job.log("taken")
         job.log("and looked at")

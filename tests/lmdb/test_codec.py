@@ -12,6 +12,7 @@ from jobq import CancelReason, Status, StorageCorrupt, codec
 from jobq.model.records import Entry, Place, Policy, Record, TopicState
 from jobq.model.status import Ordering
 from jobq.model.times import FOREVER
+from tests.records import job
 
 nanos = st.integers(0, FOREVER)
 counts = st.integers(0, 2**32 - 1)
@@ -52,6 +53,7 @@ def records(draw: st.DrawFn) -> Record:
         note=draw(st.just("") | texts),
         last_error=draw(st.just("") | texts),
         result=draw(st.just(b"") | st.binary(max_size=50)),
+        headers=draw(st.just(b"") | st.binary(max_size=50)),
     )
 
 
@@ -66,6 +68,73 @@ def test_a_lean_record_lacks_its_texts_alone(record: Record) -> None:
     data = codec.encode_record(record, 7, lean=True)
     lean = record._replace(note="", last_error="", result=b"")
     assert codec.decode_record(record.id, data, {7: POLICY}.__getitem__) == lean
+
+
+@given(records())
+def test_a_record_without_headers_is_format_1_and_one_with_headers_format_2(record: Record) -> None:
+    assert codec.encode_record(record, 7)[0] == (2 if record.headers else 1)
+    plain = codec.encode_record(record._replace(headers=b""), 7)
+    extra = 2 + len(record.headers) if record.headers else 0
+    assert len(codec.encode_record(record, 7)) == len(plain) + extra
+
+
+@pytest.mark.parametrize(
+    ("data", "texts"),
+    [
+        (
+            "0102fdff09000000e803000000000000d007000000000000b80b000000000000000000000000000002000000a00f000000000000"
+            "0500000004000000010000000404010000000400030000006d61696c73656e646b626f6f6d5b315d",
+            ("send", "k", "boom", b"[1]"),
+        ),
+        (
+            "0102fdff09000000e803000000000000d007000000000000b80b000000000000000000000000000002000000a00f000000000000"
+            "0500000004000000010000000400000000000000000000006d61696c",
+            ("", "", "", b""),
+        ),
+    ],
+)
+def test_what_the_first_version_wrote_is_read_and_written_as_it_was(
+    data: str, texts: tuple[str, str, str, bytes]
+) -> None:
+    name, key, error, result = texts
+    record = Record(
+        7,
+        "mail",
+        -3,
+        name,
+        key,
+        POLICY,
+        1000,
+        1,
+        Status.RESERVED,
+        None,
+        2000,
+        3000,
+        2,
+        4000,
+        0,
+        5,
+        4,
+        "",
+        error,
+        result,
+    )
+    assert codec.decode_record(7, bytes.fromhex(data), {9: POLICY}.__getitem__) == record
+    assert codec.encode_record(record, 9).hex() == data
+
+
+@given(records(), st.data())
+def test_a_record_that_was_cut_short_is_refused(record: Record, data: st.DataObject) -> None:
+    whole = codec.encode_record(record, 7)
+    cut = data.draw(st.integers(0, len(whole) - 1))
+    with pytest.raises(StorageCorrupt, match=f"the record of job {record.id} cannot be read: "):
+        codec.decode_record(record.id, whole[:cut], {7: POLICY}.__getitem__)
+
+
+def test_a_record_of_an_unknown_format_is_refused() -> None:
+    whole = codec.encode_record(job(), 7)
+    with pytest.raises(StorageCorrupt, match="format 3 is unknown"):
+        codec.decode_record(7, b"\3" + whole[1:], {7: POLICY}.__getitem__)
 
 
 @given(policies)

@@ -44,7 +44,7 @@ def test_a_new_directory_is_full_and_says_so(tmp_path: Path) -> None:
     with jobq.open(f"lmdb://{tmp_path}/jobs"):
         found = properties(tmp_path / "jobs")
         assert found == this_host()._asdict() | {
-            "format": 1, "sync": "full", "topics": "lmdb", "max_size": 64 * 2**30, "generation": 1,
+            "format": 2, "sync": "full", "topics": "lmdb", "max_size": 64 * 2**30, "generation": 1,
         }  # fmt: skip
 
 
@@ -140,11 +140,45 @@ def test_a_directory_without_permission_to_write(tmp_path: Path, monkeypatch: py
 def test_another_format_is_refused_and_left_alone(tmp_path: Path) -> None:
     jobq.open(f"lmdb://{tmp_path}/jobs").close()
     path = tmp_path / "jobs" / "jobq.json"
-    path.write_text(json.dumps(properties(tmp_path / "jobs") | {"format": 2}))
+    path.write_text(json.dumps(properties(tmp_path / "jobs") | {"format": 3}))
     before = path.read_bytes()
-    with pytest.raises(StorageVersion, match="has format 2, and this version of jobq reads format 1"):
+    with pytest.raises(StorageVersion, match="has format 3, and this version of jobq reads 1 and 2: "):
         jobq.open(f"lmdb://{tmp_path}/jobs")
     assert path.read_bytes() == before
+
+
+def make_former(path: Path) -> None:
+    """Have a directory as an earlier version leaves it: of format 1, in which no record has headers."""
+    with jobq.open(f"lmdb://{path}") as svc:
+        svc.enqueue("mail", payload="kept", name="send", unique_key="k")
+    (path / "jobq.json").write_text(json.dumps(properties(path) | {"format": 1}))
+
+
+@pytest.mark.parametrize("topics", ["lmdb", "memory"])
+def test_a_directory_of_the_former_format_becomes_one_of_this(tmp_path: Path, topics: str) -> None:
+    make_former(tmp_path / "jobs")
+    before = properties(tmp_path / "jobs")
+    with jobq.open(f"lmdb://{tmp_path}/jobs?topics={topics}") as svc:
+        assert properties(tmp_path / "jobs") == before | {"format": 2, "topics": topics}
+        assert svc.verify() == []
+        id = svc.enqueue("mail", headers={"trace": "1"})
+        first, second = svc.reserve("mail", 2)
+        assert (first.text, first.name, first.headers) == ("kept", "send", {})
+        assert (second.id, second.headers) == (id, {"trace": "1"})
+
+
+def test_a_directory_of_the_former_format_that_an_earlier_version_has_open_is_left_to_it(tmp_path: Path) -> None:
+    url = f"lmdb://{tmp_path}/jobs"
+    make_former(tmp_path / "jobs")
+    with open_elsewhere(url):  # which stands for a process with that version, from here on
+        written = json.dumps(properties(tmp_path / "jobs") | {"format": 1})
+        (tmp_path / "jobs" / "jobq.json").write_text(written)
+        with pytest.raises(StorageVersion, match="has format 1 and is open in a process with an earlier version"):
+            jobq.open(url)
+        assert (tmp_path / "jobs" / "jobq.json").read_text() == written
+    with jobq.open(url) as svc:
+        assert properties(tmp_path / "jobs")["format"] == 2
+        assert svc.payload(1) == b"kept"
 
 
 SOUND = b'{"format": 1, "sync": "full", "max_size": 68719476736, "generation": 1, "boot_id": "x"}'

@@ -51,6 +51,34 @@ def test_a_full_queue_refuses_jobs_and_changes_nothing(storage: LmdbStorage) -> 
     check_invariants(storage)
 
 
+def test_headers_are_kept_where_a_note_has_no_room(storage: LmdbStorage) -> None:
+    svc = JobService(storage)
+    headers = {"h": "x" * 1_000}
+    svc.enqueue_many([NewJob("first", headers=headers) for _ in range(20)])
+    fill(svc)
+    for job in svc.reserve("first", 20):
+        job.done("r" * 10_000)
+    ended = svc.find(Status.DONE, topic="first")
+    assert [info.headers for info in ended] == [headers] * 20
+    assert None in [info.result for info in ended]
+    check_invariants(storage)
+
+
+def test_headers_count_as_what_fills_a_queue(storage: LmdbStorage) -> None:
+    svc = JobService(storage)
+    ids: list[int] = []
+
+    def enqueue_for_ever() -> None:
+        while True:
+            key = None if len(ids) % 2 else f"{len(ids)}"  # in turns by the express and without it
+            ids.append(svc.enqueue("mail", headers={"h": "x" * 3_900}, unique_key=key))
+
+    with pytest.raises(StorageFull, match="has reached its max_size"):
+        enqueue_for_ever()
+    assert 100 < len(ids) < SIZE // 3_900
+    check_invariants(storage)
+
+
 def test_all_jobs_of_a_full_queue_can_be_finished(storage: LmdbStorage, clock: ManualClock) -> None:
     svc = JobService(storage)
     ids = fill(svc)

@@ -551,6 +551,6 @@ def test_a_handler_while_a_view_waits_for_the_map_to_grow_is_refused(
             refusals.append(refusal.value)
 
         monkeypatch.setattr(directory, "_mend", handler)
-        directory._is_quiet = True
+        directory.entrance.is_quiet = True
         assert svc.stats("t").enqueued == 1
         assert len(refusals) == 1

@@ -70,12 +70,13 @@ def kinds(differences: list[Difference]) -> list[tuple[str, int | None, bool]]:
 
 
 @pytest.mark.parametrize("status", ["ready", "delayed", "reserved", "done"])
-@pytest.mark.parametrize("damage", [b"\0", DAMAGE, b"\x01\xff" + b"\0" * 76])
+@pytest.mark.parametrize("damage", [b"\0", DAMAGE, b"\x01\xff" + b"\0" * 76, b"\x02" + b"\0" * 75])
 def test_an_unreadable_record_is_reported_and_set_aside_by_a_repair_alone(
     queue: Queue, status: str, damage: bytes
 ) -> None:
     svc = queue.svc
-    svc.enqueue_many([NewJob("mail", delay=5 if status == "delayed" else None, payload=f"{n}") for n in range(5)])
+    delay, headers = 5 if status == "delayed" else None, {"n": "1"}
+    svc.enqueue_many([NewJob("mail", delay=delay, payload=f"{n}", headers=headers) for n in range(5)])
     if status in ("reserved", "done"):
         svc.reserve("mail", 5)
     if status == "done":

@@ -316,3 +316,12 @@ def test_importing_tasks_imports_no_asyncio(tmp_path: Path) -> None:
     script = "import sys, jobq; jobq.Tasks; print({'asyncio', 'jobq.worker', 'jobq.aio'} & set(sys.modules))"
     done = run_python(["-c", script], tmp_path)
     assert done.stdout == "set()\n", done.stderr
+
+
+def test_tasks_say_to_which_queue_they_are_bound() -> None:
+    tasks = Tasks()
+    assert tasks.service is None
+    with jobq.open("memory://") as svc:
+        tasks.bind(svc)
+        assert tasks.service is svc
+    assert tasks.service is None

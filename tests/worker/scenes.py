@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from jobq import CancelReason, Job, Observer, StorageError, Worker
+from jobq import CancelReason, Compaction, Job, Observer, StorageError, StorageInfo, Worker
 from jobq.ports import Storage, UnitOfWork, Watch
 from jobq.worker.observer import Failure
 from tests.clocks import PATIENCE, ManualClock
@@ -129,8 +129,14 @@ class Watched:
     def watch(self, topics: Sequence[str], **how: Any) -> AbstractContextManager[Watch]:
         return self._storage.watch(topics, **how)
 
+    def info(self) -> StorageInfo:
+        return self._storage.info()
+
     def backup(self, path: Path) -> None:
         self._storage.backup(path)
+
+    def compact(self) -> Compaction:
+        return self._storage.compact()
 
     def close(self) -> None:
         self._storage.close()

@@ -179,14 +179,14 @@ def test_who_is_refused_has_not_begun() -> None:
         [job] = svc.reserve("t")
         run = Run(job, NOBODY, 0)
         run.is_held = False
-        assert not Inbox(svc.clock, Moments(Recorder(), svc.clock)).begins(run)
+        assert not Inbox(svc.clock, Moments([], svc.clock)).begins(run)
         assert run.begun is None
 
 
 def test_an_end_can_be_waited_for_within_a_wait() -> None:
     """As by a signal handler that comes in between."""
     clock = ManualClock()
-    stage = Stage(clock, Moments(Recorder(), clock))
+    stage = Stage(clock, Moments([], clock))
 
     def on_alarm(number: int, frame: object) -> None:
         threading.Timer(0.05, stage.end).start()

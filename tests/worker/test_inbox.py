@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import jobq
-from jobq import Observer
 from jobq.worker.handlers import NOBODY
 from jobq.worker.inbox import Inbox
 from jobq.worker.moments import Moments
@@ -16,7 +15,7 @@ def inbox_and_endings(n: int) -> tuple[Inbox, list[Ending]]:
     svc.enqueue_many([jobq.NewJob("t")] * n)
     endings = [Ending(Run(job, NOBODY, 0), None) for job in svc.reserve("t", n)]
     clock = ManualClock(patience=0.2)
-    return Inbox(clock, Moments(Observer(), clock)), endings
+    return Inbox(clock, Moments([], clock)), endings
 
 
 def sleeps(inbox: Inbox) -> bool:

@@ -15,6 +15,7 @@ import pytest
 
 from jobq import ConfigError, JobService, Status, Worker
 from jobq.worker import children, offspring
+from jobq.worker.child import Program
 from tests.clocks import PATIENCE, ManualClock
 from tests.worker import deeds, slow
 from tests.worker.processes import command, eventually, have_ended, own_children
@@ -65,7 +66,7 @@ def test_the_end_of_a_child_is_noticed_though_its_status_goes_to_someone_else(ho
 def test_a_process_that_cannot_be_killed_is_not_waited_for_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernel lets no process end that waits for a disk."""
     monkeypatch.setattr(offspring, "FAREWELL", 0.05)
-    process = offspring.Offspring({None: ("tests.worker.deeds", "pid", False)})
+    process = offspring.Offspring(Program({None: (("tests.worker.deeds", "pid"), False)}))
     process.await_ready()
     [pid] = own_children()
     os.kill(pid, signal.SIGSTOP)

@@ -21,6 +21,7 @@ MOMENTS = [
     "worker_error",
     "topic_empty",
     "started",
+    "ended",
     "completed",
     "enqueued",
     "released",
@@ -124,6 +125,9 @@ def test_who_is_told_in_which_thread(svc: JobService) -> None:
         def completed(self, job: Job, result: Any) -> None:
             threads["completed " + job.name] = threading.current_thread().name
 
+        def ended(self, job: Job) -> None:
+            threads["ended " + job.name] = threading.current_thread().name
+
     worker = Worker(svc, "t", observer=Notes())
     worker.handler("function")(lambda job: threads.setdefault("function", threading.current_thread().name))
 
@@ -134,8 +138,8 @@ def test_who_is_told_in_which_thread(svc: JobService) -> None:
     for name in ("function", "coroutine"):
         svc.enqueue("t", name=name)
     worker.run(burst=True)
-    assert threads["started function"] == threads["function"] == "jobq-1"
-    assert threads["started coroutine"] == threads["coroutine"] == "jobq-loop"
+    assert threads["started function"] == threads["function"] == threads["ended function"] == "jobq-1"
+    assert threads["started coroutine"] == threads["coroutine"] == threads["ended coroutine"] == "jobq-loop"
     assert threads["completed function"] == threads["completed coroutine"] == threading.current_thread().name
 
 

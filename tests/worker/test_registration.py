@@ -258,6 +258,7 @@ def test_a_worker_without_handlers_does_not_run(svc: JobService, worker: Worker)
         ({"grace": "30"}, TypeError, "grace"),
         ({"observer": object()}, TypeError, "observer must be a jobq.Observer"),
         ({"observer": Observer}, TypeError, "observer must be a jobq.Observer"),
+        ({"observer": [Observer(), None]}, TypeError, "observer must be a jobq.Observer.* not NoneType"),
         ({"max_jobs": 5}, ValueError, "max_jobs is for executor='process'"),
         ({"max_jobs": 0, "executor": "process"}, ValueError, "max_jobs"),
         ({"max_jobs": 1.5, "executor": "process"}, TypeError, "max_jobs"),
@@ -319,3 +320,48 @@ def test_a_worker_says_what_it_is_and_cannot_be_pickled(svc: JobService) -> None
     assert repr(worker) == f"<Worker of 'high', 'default': 8 × thread, {svc!r}>"
     with pytest.raises(TypeError, match="make one in the process that runs it"):
         pickle.dumps(worker)
+
+
+def test_a_worker_can_be_configured_before_it_runs(svc: JobService) -> None:
+    worker = Worker(svc, "t", concurrency=2, executor="process", max_jobs=5)
+    assert worker.service is svc
+    worker.configure(topics=["u", "v"], concurrency=8)
+    assert repr(worker) == "<Worker of 'u', 'v': 8 × process, <JobService of memory://>>"
+    worker.configure()
+    assert repr(worker) == "<Worker of 'u', 'v': 8 × process, <JobService of memory://>>"
+    worker.configure(executor="thread", lease=timedelta(seconds=5), grace=0)
+    worker.default(handle)
+    for topic in ("t", "u"):
+        svc.enqueue(topic)
+    worker.run(burst=True)
+    assert (svc.stats("t").done, svc.stats("u").done) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "why"),
+    [
+        ({"concurrency": 0}, ValueError, "concurrency must be from 1 to 10000, not 0"),
+        ({"concurrency": 3, "lease": 0.01}, ValueError, "the lease of a worker must be at least 0.1 seconds"),
+        ({"concurrency": 3, "topics": []}, ValueError, "topics must name at least one topic"),
+        ({"concurrency": 3, "topics": "a b"}, InvalidTopic, "topic 'a b' is not allowed"),
+        ({"concurrency": 3, "executor": "fork"}, ValueError, "executor must be 'thread' or 'process', not 'fork'"),
+        ({"concurrency": 3, "grace": "5"}, TypeError, "grace"),
+        ({"concurrency": 3, "max_jobs": 5}, ValueError, "max_jobs is for executor='process'"),
+        ({"executor": "thread", "max_jobs": 5}, ValueError, "max_jobs is for executor='process'"),
+    ],
+)
+def test_a_wrong_setting_leaves_a_worker_as_it_was(
+    worker: Worker, arguments: dict[str, Any], error: type[Exception], why: str
+) -> None:
+    before = repr(worker)
+    with pytest.raises(error, match=why):
+        worker.configure(**arguments)
+    assert repr(worker) == before
+
+
+def test_a_worker_that_runs_is_not_changed(svc: JobService, worker: Worker) -> None:
+    worker.default(handle)
+    with running(worker), pytest.raises(JobqError, match="runs: stop it before it is changed"):
+        worker.configure(concurrency=2)
+    worker.configure(concurrency=2)
+    assert "2 × thread" in repr(worker)

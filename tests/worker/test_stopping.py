@@ -291,7 +291,7 @@ def test_a_coroutine_that_is_stopped_before_its_first_step_is_not_begun(seen: Re
     with jobq.open("memory://") as svc:
         svc.enqueue("t")
         [job] = svc.reserve("t")
-        inbox = Inbox(svc.clock, Moments(seen, svc.clock))
+        inbox = Inbox(svc.clock, Moments([seen], svc.clock))
         executor, go = EventLoop(1, inbox), threading.Event()
         executor._running_loop().call_soon_threadsafe(wait, go)
         run = Run(job, Handler(None, handle, None, is_async=True), 0)

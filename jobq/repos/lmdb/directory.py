@@ -16,6 +16,7 @@ from jobq.errors import ConfigError, StorageError
 from jobq.repos.lmdb.failures import system_error
 from jobq.repos.lmdb.filesystems import check_local
 from jobq.repos.lmdb.guarding import check_file, check_folder, make_folder, open_private
+from jobq.repos.lmdb.holders import holders_of
 from jobq.repos.lmdb.properties import fsync_folder
 
 try:
@@ -26,6 +27,8 @@ except ImportError as missing:  # pragma: no cover  # Windows
 READERS = 1024
 LOCK_BYTES = 4096 + READERS * 64
 """Of lock.mdb: a cache line for each reader, and a page for the rest."""
+NEW_DATA = "data.mdb.new"
+"""The file that compacting puts in place of data.mdb when it is complete; left behind if it is killed before."""
 
 
 class Presence:
@@ -35,6 +38,7 @@ class Presence:
         self._path = path
         self._pid = os.getpid()
         self._fd = -1
+        self._is_exclusive = False
 
     @contextmanager
     def entering(self, *, exclusive: bool = False) -> Iterator[bool]:
@@ -57,10 +61,31 @@ class Presence:
             except BaseException:
                 self.leave()
                 raise
+            self._is_exclusive = exclusive
             if not exclusive:
                 self._lock(self._fd, fcntl.LOCK_SH)
         finally:
             os.close(gate)
+
+    @contextmanager
+    def alone(self) -> Iterator[bool]:
+        """Whether no other process has the directory open, for one that has; within, none opens it: they wait."""
+        gate = _lock_file(self._path / "jobq.gate")
+        try:
+            self._lock(gate, fcntl.LOCK_EX)
+            is_alone = self._lock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not is_alone:
+                self._lock(self._fd, fcntl.LOCK_SH)  # which may be lost by an attempt to have more
+            yield is_alone
+        finally:
+            if not self._is_exclusive:
+                self._lock(self._fd, fcntl.LOCK_SH)
+            self._lock(gate, fcntl.LOCK_UN)  # a child that was forked meanwhile would keep it
+            os.close(gate)
+
+    def holders(self) -> set[int]:
+        """The ids of the processes that have the directory open, this one included; none where the system is silent."""
+        return holders_of(self._fd)
 
     def _lock(self, fd: int, operation: int) -> bool:
         try:
@@ -117,6 +142,8 @@ def files_of(path: Path, *, alone: bool, is_durable: bool) -> Iterator[None]:
                     _check_unmissed(path / name, alone=alone)
                     made.append(path / name)
                     _make_file(path / name, size)
+            with suppress(OSError):
+                (path / NEW_DATA).unlink()  # a killed compaction's: who opens has the gate, so none runs
             if made and is_durable:
                 keep_names(path)
         except OSError as problem:

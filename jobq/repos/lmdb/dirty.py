@@ -29,6 +29,14 @@ def is_marked(txn: lmdb.Transaction[bytes], dbs: Databases) -> bool:
     return txn.get(MARK, None, dbs.meta) is not None
 
 
+def is_running(txn: lmdb.Transaction[bytes], dbs: Databases, path: Path) -> bool:
+    """Whether a backup of the directory runs, in any process. Raises StorageError if that cannot be told."""
+    if not is_marked(txn, dbs):
+        return False
+    with only_backup(path) as is_only:
+        return not is_only
+
+
 def note(txn: lmdb.Transaction[bytes], dbs: Databases, ids: Iterable[int]) -> None:
     """Note that these jobs are touched."""
     for job_id in ids:

@@ -3,15 +3,14 @@
 Opening a directory twice in a process would share and drop LMDB's file locks, so `registry` counts environments. A
 forked child must not use the one it inherits: it lets go of it at once, and opens the directory when it first uses it.
 
-A signal handler or a finalizer may call a verb, or close, in the middle of a transaction of its own thread. Locks are
-therefore reentrant, a transaction within one is refused, and closing waits until the thread's transaction has ended.
+A signal handler or a finalizer may call a verb, or close, in the middle of a transaction of its own thread. A
+transaction within one is therefore refused, and closing waits until the thread's transaction has ended.
 """
 
 from __future__ import annotations
 
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -20,13 +19,14 @@ from typing import TypeVar
 
 import lmdb
 
-from jobq.errors import ConfigError, ReentrantCall, ServiceClosed, StorageError
+from jobq.errors import ReentrantCall, ServiceClosed, StorageError
 from jobq.model.records import TopicState
 from jobq.ports import Clock
 from jobq.repos.lmdb import directory, dirty
 from jobq.repos.lmdb.databases import open_databases
+from jobq.repos.lmdb.entrance import Entrance
 from jobq.repos.lmdb.failures import translated, translating
-from jobq.repos.lmdb.fate import Fate
+from jobq.repos.lmdb.fate import Fate, is_over
 from jobq.repos.lmdb.grouping import Group
 from jobq.repos.lmdb.known import Known
 from jobq.repos.lmdb.mapping import Mapping, MapTooSmall, can_allocate
@@ -58,16 +58,12 @@ class Environment:
         self.states: dict[str, tuple[bytes, TopicState]] = {}
         self.known = Known()
         self.places: PlaceIndex | None = None
-        self._writing = threading.RLock()
-        self._inside: set[tuple[int, object]] = set()
-        self._holders: set[int] = set()
-        self._is_writing = False
-        self._is_quiet = False
+        self.entrance = Entrance()
         self._is_broken = False
         self._is_closed = False
         self._commits = 0
-        self._presence = directory.Presence(path)
-        with self._presence.entering(exclusive=settings.topics == "memory") as alone:
+        self.presence = directory.Presence(path)
+        with self.presence.entering(exclusive=settings.topics == "memory") as alone:
             self.properties = settle_properties(path, settings, alone=alone)
             self._mapping = Mapping(path) if self.properties.sync == "off" and can_allocate(path) else None
             with directory.files_of(path, alone=alone, is_durable=self.properties.is_durable):
@@ -82,16 +78,6 @@ class Environment:
                 raise
         self.group = Group(self.write, 0.0 if self.properties.sync == "off" else GATHERING)
 
-    def check_agreement(self, settings: Settings) -> None:
-        """Refuse another user of this process who asks for other settings than those in force."""
-        for name, value in settings._asdict().items():
-            in_force = getattr(self.properties, name)
-            if value is not None and value != in_force:
-                raise ConfigError(
-                    f"{self.path} is open in this process with {name}={in_force}, and cannot have {name}={value} "
-                    f"as well: leave {name} out, or close it first"
-                )
-
     def write(self, work: Callable[[lmdb.Transaction[bytes]], object], fate: Fate) -> None:
         """Run `work` in a write transaction and commit it, which `fate` then says; one thread at a time.
 
@@ -99,13 +85,14 @@ class Environment:
         Raises ReentrantCall within a transaction of the same thread, ServiceClosed once closed, and what LMDB says
         translated.
         """
-        with self._writing:
-            if self._is_writing:
-                self._check_reentry()
+        entrance = self.entrance
+        with entrance.writing:
+            if entrance.is_writing:
+                entrance.check_writing()
             mark = (threading.get_ident(), object())
             try:
-                self._is_writing = True
-                self._inside.add(mark)
+                entrance.is_writing = True
+                entrance.inside.add(mark)
                 if self._is_closed or self._is_broken or self.places is not None:
                     self._check_open()
                     self._mend()
@@ -117,24 +104,25 @@ class Environment:
                     raise translated(problem, str(self.path)) from problem
             finally:
                 # In this order, as Ctrl-C can break in after a call, but not after an assignment.
-                self._is_writing = False
-                self._inside.discard(mark)
+                entrance.is_writing = False
+                entrance.inside.discard(mark)
 
     def read(self, work: Callable[[lmdb.Transaction[bytes]], T]) -> T:
         """Run `work` in a read transaction, a consistent snapshot; raises as `write` does.
 
-        With places in memory it has to keep writers out, and raises ReentrantCall as they do; else never.
+        With places in memory it has to keep writers out, and raises ReentrantCall as they do; else only where a handler
+        breaks in after a commit that failed, or while the file is replaced.
         """
         if self.places is None:
             return self._read(work)
-        with self._holding(), translating(self.path):
-            self._check_reentry()
+        with self.entrance.holding(), translating(self.path):
+            self.entrance.check_writing()
             try:
-                self._is_writing = True
+                self.entrance.is_writing = True
                 self._mend()
                 return self._read(work)
             finally:
-                self._is_writing = False
+                self.entrance.is_writing = False
 
     def _read(self, work: Callable[[lmdb.Transaction[bytes]], T]) -> T:
         while True:
@@ -144,15 +132,15 @@ class Environment:
                 with self.env.begin() as txn:
                     return work(txn)
             except lmdb.MapResizedError as problem:
-                self._inside.discard(mark)
-                if self.is_inside():
+                self.entrance.inside.discard(mark)
+                if self.entrance.holds_this_thread():
                     raise ReentrantCall("a verb was called within another one that reads an earlier state") from problem
                 if not self._make_room(problem):
                     raise translated(problem, str(self.path)) from problem
             except lmdb.Error as problem:
                 raise translated(problem, str(self.path)) from problem
             finally:
-                self._inside.discard(mark)
+                self.entrance.inside.discard(mark)
 
     def expect(self, size: int) -> None:
         """Within a write transaction: see that the map holds so many bytes, or have it grow and the work done again."""
@@ -172,7 +160,7 @@ class Environment:
         if mapping is None or not isinstance(problem, (lmdb.MapFullError, lmdb.MapResizedError)):
             return False
         try:
-            with self.quiet():
+            with self.entrance.quiet():
                 if isinstance(problem, lmdb.MapResizedError):
                     return mapping.follow(self.env)
                 return mapping.grow(self.env) or isinstance(problem, MapTooSmall)
@@ -193,44 +181,34 @@ class Environment:
                 if not self._make_room(problem):
                     raise
 
-    def check_reentry(self) -> None:
-        """Raise ReentrantCall if this thread is in a transaction, for which the writers of other threads may wait."""
-        if not self._holders and not self._inside:
-            return
-        if threading.get_ident() in self._holders or self.is_inside():
-            raise ReentrantCall("a verb was called within another one of the same thread: call it later")
+    @contextmanager
+    def alone(self) -> Iterator[bool]:
+        """Keep all other threads from the directory, and other processes from opening it; gives whether none has.
 
-    def is_inside(self) -> bool:
-        """Whether this thread is in a transaction."""
-        me = threading.get_ident()
-        return any(thread == me for thread, _ in self._inside.copy())
+        Raises ReentrantCall within a transaction of the same thread, ServiceClosed, StorageError.
+        """
+        self.entrance.check_reentry()
+        with self.entrance.quiet():
+            self._check_open()
+            self._mend()
+            with self.entrance.alone(), self.presence.alone() as is_alone:
+                if is_alone:
+                    # As a writer begins: by mapping what others have added, and undoing what was killed in a commit.
+                    self._with_room(lambda: self._begin().abort())
+                yield is_alone
 
     @contextmanager
-    def _holding(self) -> Iterator[None]:
-        """Hold the writers' lock, known as a thread that does or is about to."""
-        me = threading.get_ident()
-        was_holding = me in self._holders
+    def reopening(self) -> Iterator[None]:
+        """Have LMDB closed, and opened anew at the end, for who is alone and puts another file in its place."""
+        self._check_open()  # in a child that a signal handler forked meanwhile it is not
+        self._is_broken = True  # whatever breaks in, the next transaction opens it
+        self.known.forget()  # as the numbers of transactions may begin anew
+        self._close_map()
         try:
-            self._holders.add(me)
-            with self._writing:
-                yield
+            yield
         finally:
-            if not was_holding:
-                self._holders.discard(me)
-
-    @contextmanager
-    def quiet(self) -> Iterator[None]:
-        """Wait until no other thread of this process is in a transaction, and let none begin."""
-        with self._holding():
-            was_quiet = self._is_quiet
-            self._is_quiet = True
-            try:
-                me = threading.get_ident()
-                while any(thread != me for thread, _ in self._inside.copy()):
-                    time.sleep(0.0005)  # views are short
-                yield
-            finally:
-                self._is_quiet = was_quiet
+            self._open(alone=True)
+            self._is_broken = False
 
     def last_change(self) -> int:
         """The number of the last committed transaction of any process; -1 while it is not to be known."""
@@ -251,8 +229,8 @@ class Environment:
         """Let go, in a forked child, of what it inherited; of LMDB's map not in the middle of its own transaction."""
         self._is_closed = True
         self.wakes.disown()
-        self._presence.leave()
-        if not self.is_inside():
+        self.presence.leave()
+        if not self.entrance.holds_this_thread():
             with suppress(lmdb.Error):
                 self.env.close()
         if self._mapping is not None:
@@ -267,7 +245,7 @@ class Environment:
             try:
                 self._close_map()
             finally:
-                self._presence.leave()
+                self.presence.leave()
 
     def _close_map(self) -> None:
         with suppress(lmdb.Error):
@@ -276,18 +254,16 @@ class Environment:
             self._mapping.close()
 
     def _enter(self, mark: tuple[int, object]) -> None:
-        self._inside.add(mark)
-        if self._is_quiet or self._is_broken:
-            self._inside.discard(mark)
-            with self._holding():  # as whoever wants quiet does
-                if not self._is_writing:
+        self.entrance.inside.add(mark)
+        if self.entrance.is_quiet or self._is_broken:
+            self.entrance.inside.discard(mark)
+            with self.entrance.holding():  # as whoever wants quiet does
+                if self._is_broken:
+                    self.entrance.check_writing()
+                if not self.entrance.is_writing:
                     self._mend()
-                self._inside.add(mark)
+                self.entrance.inside.add(mark)
         self._check_open()
-
-    def _check_reentry(self) -> None:
-        if self._is_writing:
-            raise ReentrantCall("a verb was called within another one of the same thread: call it later")
 
     def _check_open(self) -> None:
         if self._is_closed:
@@ -324,7 +300,7 @@ class Environment:
         finally:
             if not fate.is_committed:
                 # Ctrl-C may have broken in right after the commit.
-                fate.is_committed = is_ending and not has_failed and _is_over(txn)
+                fate.is_committed = is_ending and not has_failed and is_over(txn)
             if not fate.is_committed:
                 txn.abort()
                 policies.settle(committed=False)
@@ -358,7 +334,7 @@ class Environment:
         are_places_torn = self.places is not None and self.places.is_moved
         if self._is_closed or not (self._is_broken or are_places_torn):
             return
-        with self.quiet():
+        with self.entrance.quiet():
             if self._is_broken:
                 with suppress(lmdb.Error):
                     self.env.close()
@@ -398,11 +374,3 @@ class Environment:
         except (lmdb.Error, OSError) as problem:
             raise translated(problem, str(self.path)) from problem
         self.policies = Policies(self.dbs.policies)
-
-
-def _is_over(txn: lmdb.Transaction[bytes]) -> bool:
-    try:
-        txn.id()
-    except lmdb.Error:
-        return True
-    return False

@@ -147,6 +147,8 @@ class Adding:
         """See OneChange."""
         request = self._request
         size = in_pages(len(request.payload)) + PER_JOB
+        if request.headers:
+            size += in_pages(len(request.headers))
         self._room.check(one.txn, ahead + size)
         self.result = one.next_id()
         tally = Tally()

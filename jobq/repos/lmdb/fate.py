@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import lmdb
+
 
 class Fate:
     """What became of a write transaction, for all who have a part in it.
@@ -18,3 +20,12 @@ class Fate:
         self.is_committed = False
         self.is_unknown = False
         self.problem: Exception | None = None
+
+
+def is_over(txn: lmdb.Transaction[bytes]) -> bool:
+    """Whether a transaction was committed or aborted, which may have been interrupted before it could be noted."""
+    try:
+        txn.id()
+    except lmdb.Error:
+        return True
+    return False

@@ -61,10 +61,12 @@ class LmdbJobs:
         self._policies = policies
         self._known = known
         self._next_id: int | None = None
+        self._first_new = _LAST_ID + 1
         self._added: list[tuple[Record, bytes]] = []
         self._changed: list[Change] = []
         self._payloads: list[tuple[int, bytes]] = []
         self._entries: list[Entry] = []
+        self._logs: list[tuple[int, Log]] = []
         self._deleted: list[int] = []
         self._released: list[tuple[str, str]] = []
         self._held: list[tuple[tuple[str, str], int]] = []
@@ -77,7 +79,7 @@ class LmdbJobs:
         """See JobRepository."""
         if self._next_id is None:
             known = None if self._known is None else self._known.next_id
-            self._next_id = next_id(self._txn, self._dbs) if known is None else known
+            self._next_id = self._first_new = next_id(self._txn, self._dbs) if known is None else known
         first = self._next_id
         self._next_id += n
         return first
@@ -138,6 +140,10 @@ class LmdbJobs:
     def log(self, entries: Sequence[Entry]) -> None:
         """See JobRepository."""
         self._entries.extend(entries)
+
+    def put_log(self, job_id: int, log: Log) -> None:
+        """See JobRepository."""
+        self._logs.append((job_id, log))
 
     def delete(self, records: Sequence[Record]) -> None:
         """See JobRepository."""
@@ -201,20 +207,26 @@ class LmdbJobs:
         self._mended.extend(lost)
 
     def new_bytes(self) -> int:
-        """What new jobs and payloads come to in the file, about: room that settling jobs does not give back."""
+        """What new jobs, with their logs, and payloads come to, about: room that settling jobs does not give back."""
         if not self._added and not self._payloads:
             return 0
-        payloads = sum([in_pages(len(payload)) for _, payload in self._added + self._payloads])
-        return payloads + PER_JOB * len(self._added)
+        size = sum([in_pages(len(payload)) for _, payload in self._added + self._payloads])
+        size += sum([in_pages(len(record.headers)) for record, _ in self._added if record.headers])
+        if self._payloads:  # which a replaced job has
+            size += sum([in_pages(len(new.headers)) for old, new in self._changed if new.headers != old.headers])
+        # Only a job that was moved here has a past.
+        size += sum([_text_size(record) for record, _ in self._added if record.attempt or record.note])
+        size += sum([_entry_size(entry) for _, whole in self._logs for entry in whole.entries])
+        return max(0, size + PER_JOB * (len(self._added) - len(self._deleted)))
 
     def text_bytes(self) -> int:
         """What log lines, and notes, errors and results of changed jobs come to: left out where there is no room."""
         size = 0
         for entry in self._entries:
-            size += in_pages(len(entry.message.encode()) + PER_LINE)
+            size += _entry_size(entry)
         for _, new in self._changed:
             if new.result or new.last_error or new.note:
-                size += in_pages(len(new.result) + len(new.last_error) + len(new.note))
+                size += _text_size(new)
         return size
 
     def apply(self, *, lean: bool) -> None:
@@ -230,6 +242,8 @@ class LmdbJobs:
             self._policies.mend(self._txn, lost)
         if self._entries and not lean:
             logs.append(self._txn, self._dbs.logs, self._entries)
+        for job_id, whole in self._logs:
+            logs.replace(self._txn, self._dbs.logs, job_id, whole)
         held = self._apply_changes(lean)
         self._apply_deletions()
         self._apply_additions(held)
@@ -241,6 +255,7 @@ class LmdbJobs:
         ids += [new.id for _, new in self._changed]
         ids += [job_id for job_id, _ in self._payloads]
         ids += [entry.job_id for entry in self._entries]
+        ids += [job_id for job_id, _ in self._logs]
         ids += [codec.id_of(key) for key, _ in self._unreadable]
         return ids + self._deleted + self._restored
 
@@ -271,16 +286,19 @@ class LmdbJobs:
                 delete(id_key(job_id), db=self._dbs.quarantine)
 
     def _apply_additions(self, held: list[tuple[tuple[str, str], int]]) -> None:
+        if self._next_id is not None:
+            self._apply_next_id(self._next_id)
         if not self._added and not self._payloads:
             return
         put, jobs, payloads, id_key = self._txn.put, self._dbs.jobs, self._dbs.payloads, codec.id_key
-        encode, number = codec.encode_record, self._policies.number
+        encode, number, first_new = codec.encode_record, self._policies.number, self._first_new
         for record, payload in self._added:
             key = id_key(record.id)
-            # A new id is above all others, so LMDB need not search for its page, and fills pages wholly.
-            put(key, encode(record, number(self._txn, record.policy)), append=True, db=jobs)
+            # An id taken just now is above all others, so LMDB need not search for its page, and fills pages wholly.
+            is_last = record.id >= first_new
+            put(key, encode(record, number(self._txn, record.policy)), append=is_last, db=jobs)
             if payload:
-                put(key, payload, append=True, db=payloads)
+                put(key, payload, append=is_last, db=payloads)
             if record.unique_key and (unique := lifecycle.held_key(record)):
                 held.append((unique, record.id))
         for job_id, payload in self._payloads:
@@ -288,10 +306,11 @@ class LmdbJobs:
                 put(id_key(job_id), payload, db=payloads)
             else:
                 self._txn.delete(id_key(job_id), db=payloads)
-        if self._next_id is not None:
-            put(NEXT_ID, id_key(self._next_id), db=self._dbs.meta)
-            if self._known is not None:
-                self._known.next_id = self._next_id
+
+    def _apply_next_id(self, value: int) -> None:
+        self._txn.put(NEXT_ID, codec.id_key(value), db=self._dbs.meta)
+        if self._known is not None:
+            self._known.next_id = value
 
     def _apply_keys(self, held: list[tuple[tuple[str, str], int]]) -> None:
         for key in self._released:
@@ -300,3 +319,11 @@ class LmdbJobs:
             self._txn.delete(token, db=self._dbs.keys)
         for key, job_id in held + self._held:
             self._txn.put(codec.unique_index_key(*key), codec.id_key(job_id), db=self._dbs.keys)
+
+
+def _entry_size(entry: Entry) -> int:
+    return in_pages(len(entry.message.encode()) + PER_LINE)
+
+
+def _text_size(record: Record) -> int:
+    return in_pages(len(record.result) + len(record.last_error) + len(record.note))

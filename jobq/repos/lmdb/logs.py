@@ -42,6 +42,13 @@ def append(txn: lmdb.Transaction[bytes], db: lmdb._Database, entries: Iterable[E
                 txn.delete(codec.line_key(entry.job_id, number - LOG_LINES), db=db)
 
 
+def replace(txn: lmdb.Transaction[bytes], db: lmdb._Database, job_id: int, log: Log) -> None:
+    """Give a job this log in place of the one it has."""
+    forget(txn, db, [job_id])
+    for number, entry in enumerate(log.entries, log.dropped):
+        txn.put(codec.line_key(job_id, number), codec.encode_line(entry), db=db)
+
+
 def forget(txn: lmdb.Transaction[bytes], db: lmdb._Database, ids: Sequence[int]) -> None:
     """Delete the logs of jobs; costs next to nothing where no job has one."""
     if not ids or not txn.stat(db)["entries"]:

@@ -50,7 +50,7 @@ def open_writable(
 
 
 def file_size(path: Path) -> int:
-    """The bytes of the file, which never shrinks."""
+    """The bytes of the file, which shrinks only as it is compacted."""
     with suppress(OSError):
         return (path / "data.mdb").stat().st_size
     return 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from hashlib import blake2b
 
 import lmdb
 
@@ -134,6 +133,8 @@ class Policies:
 
 
 def _content_key(data: bytes) -> bytes:
+    from hashlib import blake2b  # here, as it is for the first job with a policy, and OpenSSL takes 3 ms to come
+
     return _BY_CONTENT + blake2b(data, digest_size=16).digest()
 
 

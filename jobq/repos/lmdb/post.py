@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import secrets
 import socket
 import threading
 from collections import Counter
@@ -129,7 +128,7 @@ class Post:
             self._board.show(self._slot, self._channels)
 
     def _is_started(self) -> bool:
-        name = secrets.token_hex(8)
+        name = os.urandom(8).hex()
         slot = incoming = None
         try:
             self._forget_the_dead()

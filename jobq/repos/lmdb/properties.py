@@ -14,7 +14,7 @@ from dataclasses import asdict, astuple, dataclass, fields, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from jobq.codec import FORMAT
+from jobq.codec import FORMAT, READABLE
 from jobq.errors import ConfigError, StorageCorrupt, StorageError, StorageVersion
 from jobq.repos.lmdb.failures import system_error
 from jobq.repos.lmdb.guarding import check_file, open_private
@@ -66,9 +66,10 @@ class Properties:
 def settle_properties(path: Path, settings: Settings, *, alone: bool) -> Properties:
     """What the directory is from now on; to be called while entering. alone: whether no other process has it open.
 
-    `topics` stays "memory" until the places have been built in LMDB.
+    `topics` stays "memory" until the places have been built in LMDB. A directory of a former format gets this one.
     Raises ConfigError if another value is in force and other processes rely on it, or if these run on another host;
-    StorageVersion for a directory of another format or of something else; StorageCorrupt, StorageError.
+    StorageVersion for a directory of another format, of a former one that others have open, or of something else;
+    StorageCorrupt, StorageError.
     """
     stored = _read(path)
     if stored is None:
@@ -85,6 +86,7 @@ def settle_properties(path: Path, settings: Settings, *, alone: bool) -> Propert
         if alone:
             wanted = _taken_over(wanted, this_host())
         else:
+            _check_format(path, stored)
             _check_agreement(path, stored, wanted)
             _check_host(path, stored.host, this_host())
     if wanted != stored:
@@ -134,6 +136,17 @@ def check_settings(settings: Settings) -> None:
         raise ConfigError(f"max_size must be from {SMALLEST} (1 MiB) to {2**46} (64 TiB) bytes, not {max_size}")
 
 
+def check_in_force(path: Path, properties: Properties, settings: Settings) -> None:
+    """Refuse another user of this process who asks for other settings than those in force."""
+    for name, value in settings._asdict().items():
+        in_force = getattr(properties, name)
+        if value is not None and value != in_force:
+            raise ConfigError(
+                f"{path} is open in this process with {name}={in_force}, and cannot have {name}={value} "
+                f"as well: leave {name} out, or close it first"
+            )
+
+
 def _check_unused(path: Path) -> None:
     found = check_file(path / "data.mdb")
     if found is not None and found.st_size:
@@ -143,7 +156,16 @@ def _check_unused(path: Path) -> None:
 def _taken_over(stored: Properties, host: Host) -> Properties:
     # Where the clock is another one, every holder of a lease is dead, and all leases are over.
     generation = stored.generation + (not host.has_clock_of(stored.host))
-    return replace(stored, generation=generation, **host._asdict())
+    return replace(stored, format=FORMAT, generation=generation, **host._asdict())
+
+
+def _check_format(path: Path, stored: Properties) -> None:
+    # They run a version that knows no newer format, and would set aside what they cannot read.
+    if stored.format != FORMAT:
+        raise StorageVersion(
+            f"{path} has format {stored.format} and is open in a process with an earlier version of jobq, "
+            f"which could not read what this one writes, format {FORMAT}: end that first"
+        )
 
 
 def _check_agreement(path: Path, stored: Properties, wanted: Properties) -> None:
@@ -187,9 +209,9 @@ def _read(path: Path) -> Properties | None:
         version = stored["format"]
     except (ValueError, KeyError, TypeError) as problem:
         raise StorageCorrupt(f"{file} does not say what the directory is: {problem!r}") from problem
-    if version != FORMAT:
+    if version not in READABLE:
         raise StorageVersion(
-            f"{path} has format {version}, and this version of jobq reads format {FORMAT}: "
+            f"{path} has format {version}, and this version of jobq reads {' and '.join(map(str, READABLE))}: "
             "use the version that wrote it, or another directory"
         )
     try:

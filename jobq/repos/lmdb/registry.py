@@ -10,7 +10,7 @@ from pathlib import Path
 from jobq.ports import Clock
 from jobq.repos.lmdb import directory
 from jobq.repos.lmdb.environment import Environment
-from jobq.repos.lmdb.properties import Settings
+from jobq.repos.lmdb.properties import Settings, check_in_force
 
 
 class Registry:
@@ -33,7 +33,7 @@ class Registry:
             if environment is None:
                 environment = self._environments[key] = Environment(path, key, settings, clock)
             else:
-                environment.check_agreement(settings)
+                check_in_force(environment.path, environment.properties, settings)
             environment.users.add(user)
             return environment
 
@@ -43,7 +43,7 @@ class Registry:
             environment.users.discard(user)
             if environment.users or self._environments.get(environment.key) is not environment:
                 return
-            with environment.quiet():
+            with environment.entrance.quiet():
                 environment.close()
             del self._environments[environment.key]
 
@@ -51,7 +51,7 @@ class Registry:
         """Let no other thread be in a transaction or in here while the process forks: a child could not end it."""
         self.lock.acquire()
         for environment in self._environments.values():
-            self._fork.enter_context(environment.quiet())
+            self._fork.enter_context(environment.entrance.quiet())
 
     def after_fork(self) -> None:
         """Go on."""

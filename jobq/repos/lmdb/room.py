@@ -17,14 +17,13 @@ CREDIT = 2**16
 
 
 class Room:
-    """The room of an environment, looked at within its write transactions."""
+    """The room of an environment, looked at within its transactions."""
 
     def __init__(self, environment: Environment) -> None:
         self._environment = environment
-        self._page_size = environment.page_size
-        # A bounded address space may have left a smaller map, of which a fifth is kept for settling jobs, too.
-        most = min(environment.properties.max_size, environment.map_size() * 4 // 5)
-        self._most_pages = most // self._page_size
+        self._measured: lmdb.Environment | None = None
+        self._page_size = 1
+        self._most_pages = 0
         self._pages_with_disk = 0
         self._credit = 0
 
@@ -40,6 +39,8 @@ class Room:
 
     def shortage(self, txn: lmdb.Transaction[bytes], new_bytes: int) -> str | None:
         """Say why so many bytes more do not fit, in max_size or on the disk; None if they do."""
+        if self._measured is not self._environment.env:
+            self._measure()
         new_pages = new_bytes // self._page_size
         # The file's high-water mark, which costs little to read, is never below the pages in use.
         pages = self._environment.env.info()["last_pgno"] + 1
@@ -57,14 +58,32 @@ class Room:
         self._environment.expect((pages + new_pages) * self._page_size)
         return None
 
+    def left(self, txn: lmdb.Transaction[bytes]) -> int:
+        """The bytes that new jobs may take, about, as far as max_size and the disk go; in any transaction."""
+        if self._measured is not self._environment.env:
+            self._measure()
+        pages = self._environment.env.info()["last_pgno"] + 1
+        left = (self._most_pages - used_pages(txn, self._environment.dbs)) * self._page_size
+        disk = self._disk()
+        if disk.f_blocks:
+            free = self._ahead(pages) + self._free(txn, pages)
+            left = min(left, disk.f_bavail * disk.f_frsize - self._reserve(pages) + free)
+        return max(0, left)
+
+    def _measure(self) -> None:
+        """Look at what was opened, the first time or anew: the file may be another one, and smaller."""
+        environment, env = self._environment, self._environment.env
+        self._page_size = environment.page_size
+        # A bounded address space may have left a smaller map, of which a fifth is kept for settling jobs, too.
+        most = min(environment.properties.max_size, environment.map_size() * 4 // 5)
+        self._most_pages = most // self._page_size
+        self._pages_with_disk = 0
+        self._measured = env  # last: another thread, which reads, may be about it as well
+
     def _disk_shortage(self, txn: lmdb.Transaction[bytes], pages: int, new_pages: int) -> str | None:
-        try:
-            disk = os.statvfs(self._environment.path)
-        except OSError as problem:
-            raise StorageError(f"{self._environment.path} is not there any more: {problem.strerror}") from problem
-        left = disk.f_bavail * disk.f_frsize
-        reserve = max(SMALLEST_RESERVE, pages * self._page_size // 4)
-        needed = reserve + new_pages * self._page_size - max(0, self._environment.allocated() - pages * self._page_size)
+        disk = self._disk()
+        left, reserve = disk.f_bavail * disk.f_frsize, self._reserve(pages)
+        needed = reserve + new_pages * self._page_size - self._ahead(pages)
         if disk.f_blocks and left < needed and left < needed - self._free(txn, pages):  # 0: it has no size, as a ramfs
             return (
                 f"the disk of {self._environment.path} has {left} bytes left, and {reserve} are kept for settling "
@@ -72,6 +91,20 @@ class Room:
             )
         self._pages_with_disk = pages + new_pages
         return None
+
+    def _disk(self) -> os.statvfs_result:
+        try:
+            return os.statvfs(self._environment.path)
+        except OSError as problem:
+            raise StorageError(f"{self._environment.path} is not there any more: {problem.strerror}") from problem
+
+    def _reserve(self, pages: int) -> int:
+        """The bytes of the disk that are kept for settling jobs."""
+        return max(SMALLEST_RESERVE, pages * self._page_size // 4)
+
+    def _ahead(self, pages: int) -> int:
+        """The bytes that the disk has given to the file already, for pages to come."""
+        return max(0, self._environment.allocated() - pages * self._page_size)
 
     def _free(self, txn: lmdb.Transaction[bytes], pages: int) -> int:
         """The bytes that the file has free, as those of deleted jobs."""

@@ -14,9 +14,9 @@ from jobq.clock import SystemClock
 from jobq.errors import ServiceClosed, StorageNotFound
 from jobq.model.records import Now, Record
 from jobq.model.requests import Request
+from jobq.model.views import Compaction, StorageInfo
 from jobq.paths import absolute_path
 from jobq.ports import Clock, Express, Taken, UnitOfWork, Watch
-from jobq.repos.lmdb.backup import Backup
 from jobq.repos.lmdb.environment import Environment
 from jobq.repos.lmdb.express import Adding, OneChange, Reserving, Settling
 from jobq.repos.lmdb.grouping import Seat
@@ -171,7 +171,7 @@ class LmdbStorage:
 
     def _run(self, seat: Seat) -> None:
         environment = self._environment
-        environment.check_reentry()
+        environment.entrance.check_reentry()
         try:
             environment.group.run(seat)
         finally:
@@ -197,13 +197,44 @@ class LmdbStorage:
 
         return wakes.watch(channels_of(topics, finished=finished), pass_on)
 
+    def info(self) -> StorageInfo:
+        """See Storage. The details are, with all sizes in bytes:
+
+        path, sync, max_size, topics: see the class. format: of what is stored. generation: how many boots have had the
+        directory open. lmdb_version. file_size: what the file takes. used_size: what is in use of that; `compact` gives
+        the rest back. room: what new jobs may take, as far as max_size and the disk go. processes: ids of those that
+        have the directory open, where the system tells (Linux), else this one. is_backed_up: whether a backup runs.
+        """
+        try:
+            from jobq.repos.lmdb.describing import describe  # here, as few processes ask
+
+            return describe(self._open_here(), self._room, self.url)
+        finally:
+            if self._closed:
+                self._leave()
+
     def backup(self, path: Path) -> None:
         """See Storage: the copy is a directory like this one. It waits for no writer, and holds none up for long.
 
         Raises ConfigError if something is at the path already; StorageError if another backup of this directory runs.
         """
         try:
+            from jobq.repos.lmdb.backup import Backup  # here, as few processes make one
+
             Backup(self._open_here(), path).run()
+        finally:
+            if self._closed:
+                self._leave()
+
+    def compact(self) -> Compaction:
+        """See Storage. Threads of this process wait meanwhile, and processes that open the directory.
+
+        Raises StorageError if another process has the directory open; StorageFull, ConfigError; ServiceClosed.
+        """
+        try:
+            from jobq.repos.lmdb.compacting import compact  # here, as few processes do it
+
+            return compact(self._open_here())
         finally:
             if self._closed:
                 self._leave()
@@ -233,5 +264,5 @@ class LmdbStorage:
 
     def _leave(self) -> None:
         # Without the registry's lock as long as this thread is in a transaction, for which who has the lock may wait.
-        if self._environment.pid == os.getpid() and not self._environment.is_inside():
+        if self._environment.pid == os.getpid() and not self._environment.entrance.holds_this_thread():
             REGISTRY.release(self, self._environment)

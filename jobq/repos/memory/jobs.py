@@ -95,6 +95,10 @@ class MemoryJobs:
             log = self._logs.get(entry.job_id) or self.logs(entry.job_id)
             self._logs[entry.job_id] = log.plus(entry)
 
+    def put_log(self, job_id: int, log: Log) -> None:
+        """See JobRepository."""
+        self._logs[job_id] = log
+
     def delete(self, records: Sequence[Record]) -> None:
         """See JobRepository."""
         for record in records:

@@ -6,12 +6,13 @@ import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from jobq.clock import SystemClock
 from jobq.errors import ConfigError, ReentrantCall, ServiceClosed, StorageError
 from jobq.model.records import Now, Record, TopicState
 from jobq.model.requests import Request
+from jobq.model.views import StorageInfo
 from jobq.ports import Clock, Express, Move, Taken, UnitOfWork, Watch
 from jobq.repos.memory.express import OneChange
 from jobq.repos.memory.jobs import JobTable, MemoryJobs
@@ -240,9 +241,21 @@ class MemoryStorage:
 
         return bell.watch(channels_of(topics, finished=finished), pass_on)
 
+    def info(self) -> StorageInfo:
+        """See Storage. It has no details."""
+        self._check()
+        jobs, topics = self._store.table.records, self._store.topics.states
+        return self._store.view(lambda _: StorageInfo(self.url, "memory", len(jobs), len(topics), {}))
+
     def backup(self, path: Path) -> None:
         """See Storage: there is nothing here that could outlive the process."""
         raise ConfigError("a queue in memory cannot be backed up: keep the jobs in lmdb:DIRECTORY, which can")
+
+    def compact(self) -> NoReturn:
+        """See Storage: there is no file, and the memory of deleted jobs is free already."""
+        raise ConfigError(
+            "a queue in memory cannot be compacted, and need not be: the memory of deleted jobs is free for others"
+        )
 
     def close(self) -> None:
         """See Storage."""

@@ -11,6 +11,7 @@ from jobq.testing.contract.scenes import OpenStorage
 from jobq.testing.contract.sharing import SharingContract
 from jobq.testing.contract.topics import TopicsContract
 from jobq.testing.contract.transactions import TransactionsContract
+from jobq.testing.contract.upkeep import UpkeepContract
 from jobq.testing.contract.verbs import VerbsContract
 from jobq.testing.contract.verifying import VerifyingContract
 from jobq.testing.contract.views import ViewsContract
@@ -51,6 +52,7 @@ class StorageContract:
     TestWatching = WatchingContract
     TestSharing = SharingContract
     TestVerifying = VerifyingContract
+    TestUpkeep = UpkeepContract
     TestVerbs = VerbsContract
     TestWalk = WalkContract
 

@@ -68,6 +68,22 @@ class JobsContract:
         delete(storage, newest)
         assert ids(add(storage, request())) > [newest.id], "the id of a deleted job is not given again"
 
+    def test_ids_that_nothing_was_done_with_are_taken(self, open_storage: OpenStorage) -> None:
+        storage = open_storage()
+        first = storage.transact(lambda uow: uow.jobs.allocate(5))
+        assert ids(add(storage, request())) > [first + 4]
+
+    def test_jobs_come_under_ids_that_were_taken_earlier(self, open_storage: OpenStorage) -> None:
+        storage = open_storage()
+        first = storage.transact(lambda uow: uow.jobs.allocate(9))
+        for numbers in ([7], [2, 5], [1, 3, 8], [0]):
+            add_under(storage, [first + number for number in numbers])
+            check_invariants(storage)
+        [last] = add(storage, request(payload=b"last"))
+        found = page(storage, 0, 100)
+        assert ids(found) == [*(first + number for number in (0, 1, 2, 3, 5, 7, 8)), last.id]
+        assert payloads(storage, *found) == [*(b"%d" % record.id for record in found[:-1]), b"last"]
+
     def test_threads_never_get_the_same_id(self, open_storage: OpenStorage) -> None:
         storage = open_storage()
 
@@ -101,6 +117,17 @@ class JobsContract:
         change(storage, (old, new))
         assert get(storage, old.id) == [new]
 
+    @pytest.mark.parametrize("headers", [b'{"a":"b"}', b'{"h":"' + b"x" * 3_992 + b'"}'], ids=["short", "longest"])
+    def test_headers_are_kept_and_replaced(self, open_storage: OpenStorage, headers: bytes) -> None:
+        storage = open_storage()
+        old, other = add(storage, request(headers=headers), request())
+        assert get(storage, old.id, other.id) == [old, other]
+        held = lifecycle.reserve(old, LATER)._replace(last_error="e", result=b"1")
+        change(storage, (old, held), (other, other._replace(headers=headers)))
+        assert get(storage, old.id, other.id) == [held, other._replace(headers=headers)]
+        change(storage, (held, held._replace(headers=b"")))
+        assert [job and job.headers for job in get(storage, old.id, other.id)] == [b"", headers]
+
     @pytest.mark.parametrize(
         "fields",
         [
@@ -123,7 +150,7 @@ class JobsContract:
     def test_a_job_is_kept_in_every_state(self, open_storage: OpenStorage) -> None:
         storage = open_storage()
         policy = policy_of(JobOptions(max_retries=1, keep_done=None, min_backoff=5))
-        job = add(storage, request(priority=-7, name="n", unique_key="k", policy=policy))[0]
+        job = add(storage, request(priority=-7, name="n", unique_key="k", policy=policy, headers=b"{}"))[0]
         held = lifecycle.reserve(job, LATER)
         retried = lifecycle.retry(held, LATER, None, "again")
         again = lifecycle.reserve(lifecycle.due(retried), LATER)
@@ -271,6 +298,16 @@ class JobsContract:
         delete(storage, *records[1::4])
         assert page(storage, 0, 10_000) == sorted(canceled + records[3::4])
         check_invariants(storage)
+
+
+def add_under(storage: Storage, ids: list[int]) -> None:
+    """Keep new jobs under these ids in one transaction, each with its id as the payload."""
+
+    def verb(draft: Draft) -> None:
+        for job_id in ids:
+            draft.add(lifecycle.enqueue(job_id, request(), draft.now), b"%d" % job_id)
+
+    commit(storage, verb)
 
 
 def page(storage: Storage, after: int, n: int) -> list[Record]:

@@ -9,7 +9,7 @@ import pytest
 from jobq import lifecycle
 from jobq.draft import Draft, commit
 from jobq.model.records import LOG_LINES, Entry, Log, Now, Record
-from jobq.ports import Storage
+from jobq.ports import Storage, UnitOfWork
 from jobq.testing.contract.scenes import OpenStorage, add, change, delete, discard, draft_new, request
 from jobq.testing.invariants import check_invariants
 
@@ -53,6 +53,40 @@ class LogsContract:
         new = storage.transact(lambda uow: verb(Draft(uow)))
         assert lines(storage, old) == (0, [(1, "False"), (2, "False")])
         assert lines(storage, new) == (0, [(1, "True"), (2, "True")])
+
+    @pytest.mark.parametrize("before", [0, 3, LOG_LINES + 5])
+    @pytest.mark.parametrize("dropped", [0, 4_000])
+    def test_a_log_is_replaced_as_a_whole(self, open_storage: OpenStorage, before: int, dropped: int) -> None:
+        storage = open_storage()
+        record, other = add(storage, request(), request())
+        write(storage, *(Entry(one.id, at, "of before") for at in range(before) for one in (record, other)))
+        of_other = lines(storage, other)
+        messages = MESSAGES if not dropped else (MESSAGES * LOG_LINES)[:LOG_LINES]
+        entries = [Entry(record.id, at, message) for at, message in enumerate(messages)]
+        storage.transact(lambda uow: uow.jobs.put_log(record.id, Log(dropped, tuple(entries))))
+        assert lines(storage, record) == (dropped, list(enumerate(messages)))
+        write(storage, Entry(record.id, 7, "one more"))
+        assert lines(storage, record) == (
+            (0, [*enumerate(messages), (7, "one more")])
+            if not dropped
+            else (dropped + 1, [*list(enumerate(messages))[1:], (7, "one more")])
+        )
+        assert lines(storage, other) == of_other
+
+    def test_a_new_job_comes_with_a_log(self, open_storage: OpenStorage) -> None:
+        storage = open_storage()
+
+        def body(uow: UnitOfWork) -> Record:
+            draft = Draft(uow)
+            [record] = draft_new(draft, request())
+            draft.write()
+            uow.jobs.put_log(record.id, Log(9, (Entry(record.id, 5, "of before"),)))
+            return record
+
+        record = storage.transact(body)
+        assert lines(storage, record) == (9, [(5, "of before")])
+        delete(storage, record)
+        assert lines(storage, record) == (0, [])
 
     @pytest.mark.parametrize("at_once", [1, 7, LOG_LINES + 30])
     def test_the_newest_are_kept_and_the_others_counted(self, open_storage: OpenStorage, at_once: int) -> None:

@@ -136,6 +136,7 @@ class Walk:
             delay=random.choice([None, None, 0, 1.5, 10]),
             unique_key=random.choice([None, None, *KEYS]),
             on_duplicate=random.choice(["raise", "keep", "replace"]),
+            headers=random.choice([None, {"n": str(random.random())}]),
             keep_done=random.choice([0, 30, None]),
         )
 
@@ -158,7 +159,7 @@ VERBS = [
 def plain(value: Any) -> Any:
     """What a verb gave, with handles told by what they are of."""
     if isinstance(value, Job):
-        return value.id, value.attempt, value.payload, value.deadline, value.settled
+        return value.id, value.attempt, value.payload, value.deadline, value.settled, dict(value.headers)
     if isinstance(value, list | tuple):
         return [plain(one) for one in value]
     return value

@@ -1,0 +1,163 @@
+"""`jobq worker`: runs the tasks, or the worker, of a program; or another program for each job."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+from jobq.cli.loading import load
+from jobq.cli.parameters import DURATION, TOPIC
+from jobq.cli.reporting import LEVELS, report
+from jobq.cli.target import Target, target_options
+from jobq.errors import StorageNotFound
+from jobq.service import JobService
+from jobq.settings import Settings
+from jobq.tasks import Tasks
+from jobq.worker import Worker
+
+EXEC = "--exec"
+OF_PROGRAMS = {"time_limit": "--time-limit"}
+OF_OBJECTS = {"executor": "--executor", "max_jobs": "--max-jobs"}
+"""Options that go with --exec alone, or with MODULE:OBJECT alone."""
+
+
+class WorkerCommand(click.Command):
+    """A command whose --exec takes all that stands behind it, whatever that looks like."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """See click.Command."""
+        end = args.index(EXEC) + 2 if EXEC in args else len(args)
+        rest = super().parse_args(ctx, args[:end])
+        ctx.params["arguments"] = tuple(args[end:])
+        return rest
+
+
+@click.command(cls=WorkerCommand)
+@click.argument("app", metavar="[MODULE:OBJECT]", required=False)
+@click.option("--topic", "topics", type=TOPIC, multiple=True, help="Serve this topic; others may follow, in order.")
+@click.option("--concurrency", "-c", type=click.IntRange(1, 10_000), help="How many jobs run at once; 1 unless set.")
+@click.option("--executor", type=click.Choice(["thread", "process"]), help="Where handlers run; thread unless set.")
+@click.option("--burst", is_flag=True, help="End as soon as nothing is left to do.")
+@click.option("--lease", type=DURATION, help="How long jobs are reserved, and renewed; 30s unless set.")
+@click.option("--grace", type=DURATION, help="How long running jobs have to end at SIGTERM or Ctrl-C; 30s unless set.")
+@click.option("--max-jobs", type=click.IntRange(min=1), help="Replace a child process after so many jobs.")
+@click.option("--time-limit", type=DURATION, help="How long a program of --exec may run.")
+@click.option("--log-level", type=click.Choice(LEVELS), help="What is written to stderr; info unless set.")
+@click.option(EXEC, "program", metavar="PROG ARG…", help="Run a program for each job. It stands last.")
+@target_options
+@click.pass_obj
+def worker(
+    target: Target,
+    /,
+    app: str | None,
+    program: str | None,
+    arguments: Sequence[str],
+    burst: bool,
+    log_level: str | None,
+    **options: Any,
+) -> None:
+    """Run jobs until SIGTERM or Ctrl-C.
+
+    MODULE:OBJECT is a jobq.Worker or jobq.Tasks (or a list of Tasks), as shop.tasks:tasks for `tasks` in shop/tasks.py;
+    modules are looked for in the current folder first. Topics are by default those of the tasks.
+
+    With --exec a program is run for each job, never by a shell: the payload is its standard input, and JOBQ_JOB_ID,
+    JOBQ_JOB_TOPIC, JOBQ_JOB_NAME and JOBQ_JOB_ATTEMPT are in its environment. Exit status 0 is done, 75 gives the job
+    back for a while; after any other it is tried again, and the end of stderr is kept as its error.
+
+    The first signal waits for running jobs, the second gives them back at once.
+    """
+    settings = target.settings()
+    given = {name: value for name, value in options.items() if value not in (None, ())}
+    setup = {name: value for name, value in settings.worker.items() if name != "app"} | given
+    if program is not None:
+        _refuse(app, given, OF_OBJECTS)
+        made = _of_program(target, settings, [program, *arguments], setup)
+    else:
+        app = app or settings.worker.get("app")
+        if app is None:
+            raise click.UsageError("Say what runs the jobs: MODULE:OBJECT, or --exec PROG ARG….")
+        _refuse(None, given, OF_PROGRAMS)
+        if settings.url is not None:  # it is then what jobq.open() opens, in the module and in its child processes
+            os.environ.update(target.environment(settings))
+        made = _of_object(target, settings, load(app), app, setup)
+    report(log_level)
+    with made as found:
+        found.run(burst=burst)
+
+
+def _refuse(app: str | None, given: Mapping[str, Any], others: Mapping[str, str]) -> None:
+    """Refuse what does not go with what is run."""
+    if app is not None:
+        raise click.UsageError(f"Jobs are run by MODULE:OBJECT, here {app}, or by --exec: give one of them.")
+    for name, option in others.items():
+        if name in given:
+            suitable = EXEC if others is OF_PROGRAMS else "MODULE:OBJECT"
+            raise click.UsageError(f"{option} goes with {suitable}.")
+
+
+@contextmanager
+def _of_program(target: Target, settings: Settings, words: Sequence[str], setup: Mapping[str, Any]) -> Iterator[Worker]:
+    """A worker that runs a program."""
+    from jobq.cli.executing import Program  # here, as asyncio takes longer to import than all the rest
+
+    if "topics" not in setup:
+        raise click.UsageError(f"Say which topics the program serves: {EXEC} goes with --topic.")
+    program = Program(words, target.environment(settings))
+    with target.open(create=True, settings=settings) as svc:
+        worker = Worker(svc, **{name: setup[name] for name in setup if name not in (*OF_OBJECTS, *OF_PROGRAMS)})
+        worker.default(time_limit=setup.get("time_limit"))(program)
+        yield worker
+
+
+@contextmanager
+def _of_object(
+    target: Target, settings: Settings, found: Worker | tuple[Tasks, ...], name: str, setup: Mapping[str, Any]
+) -> Iterator[Worker]:
+    """The worker itself, or one for tasks; with what the options and the settings say of it."""
+    if isinstance(found, Worker):
+        _check_queue(target, settings, found.service, name)
+        found.configure(**setup)
+        yield found
+        return
+    topics = list(dict.fromkeys(task.topic for tasks in found for task in tasks))
+    if not topics:
+        raise click.ClickException(f"{name} has no tasks: import the modules that register them, with @tasks.task")
+    with _queue_of(target, settings, found, name) as svc:
+        yield Worker(svc, **{"topics": topics, "tasks": found, **setup})
+
+
+@contextmanager
+def _queue_of(target: Target, settings: Settings, several: Sequence[Tasks], name: str) -> Iterator[JobService]:
+    """The queue to which tasks are bound; if they are to none, that of the options and the settings."""
+    bound = {svc.url: svc for tasks in several if (svc := tasks.service) is not None}
+    if len(bound) > 1:
+        raise click.ClickException(f"{name} are tasks of several queues, {', '.join(bound)}: a worker serves one")
+    if not bound:
+        with target.open(create=True, settings=settings) as svc:
+            yield svc
+        return
+    for svc in bound.values():
+        _check_queue(target, settings, svc, name)
+        yield svc
+
+
+def _check_queue(target: Target, settings: Settings, svc: JobService, name: str) -> None:
+    """Refuse a --url, or --queue, that is not the queue which a program has opened itself."""
+    if target.url is None and target.queue is None:
+        return
+    try:
+        with target.open(settings=settings) as meant:
+            where = meant.url
+    except StorageNotFound:
+        where = None
+    if where != svc.url:
+        option = "--url" if target.url is not None else "--queue"
+        raise click.ClickException(
+            f"{name} has opened its own queue, {svc.url}, and {option} names another one: leave {option} out, or have "
+            "the module call jobq.open() without a URL, which then opens the one that is named"
+        )

@@ -1,0 +1,166 @@
+"""`jobq move`: a whole queue to another storage, also when it is killed."""
+
+from __future__ import annotations
+
+import random
+import re
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import jobq
+from jobq import JobService, NewJob
+from jobq.testing import check_invariants
+from tests.cli.commands import Outcome, Shell, environment
+from tests.cli.terminal import terminal
+
+SRC = "lmdb:src?sync=off"
+DST = "lmdb:dst?sync=off"
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    """A folder for two queues."""
+    return Shell(tmp_path, None)
+
+
+def opened(shell: Shell, url: str) -> JobService:
+    scheme, _, path = url.partition(":")
+    return jobq.open(f"{scheme}://{shell.folder}/{path}")
+
+
+def lived_in(shell: Shell, n: int = 5) -> dict[int, bytes]:
+    """Jobs in every status; the payloads by id."""
+    with opened(shell, SRC) as svc:
+        ids = svc.enqueue_many([NewJob("mail", payload=f"payload {number}") for number in range(n)])
+        [done, dead] = svc.reserve("mail", n=2)
+        done.log("half way")
+        done.done({"pages": 3})
+        dead.reject("no such address")
+        svc.cancel(ids[2])
+        svc.enqueue("web", delay=3600, unique_key="k")
+        svc.pause("web")
+        return {id: svc.payload(id) for id in [*ids, ids[-1] + 1]}
+
+
+def payloads(svc: JobService) -> dict[int, bytes]:
+    found = [job for status in jobq.Status for job in svc.find(status, limit=10_000)]
+    return {job.id: svc.payload(job.id) for job in found}
+
+
+def move(shell: Shell, *more: str) -> Outcome:
+    return shell.run("move", SRC, DST, "--yes", *more)
+
+
+def test_everything_is_there_afterwards_and_nothing_here(shell: Shell) -> None:
+    before = lived_in(shell)
+    with opened(shell, SRC) as source:
+        stats, log, info = source.stats("mail"), source.logs(1), source.get(2)
+    assert move(shell) == (0, f"moved 6 jobs to {DST}\n", "")
+    with opened(shell, DST) as other, opened(shell, SRC) as source:
+        assert payloads(other) == before
+        assert other.logs(1) == log
+        assert (other.get(1).result, other.get(2)) == ({"pages": 3}, info)
+        assert (other.stats("mail").done, other.stats("mail").dead) == (stats.done, stats.dead) == (1, 1)
+        assert (other.stats("web").paused, other.lookup("web", "k")) == (True, 6)
+        assert (source.topics(), payloads(source)) == ([], {})
+        assert other.enqueue("mail") > 6
+
+
+def test_nothing_to_move(shell: Shell) -> None:
+    assert shell.refused(75, "move", SRC, DST).startswith("jobq: there is no queue at ")
+    lived_in(shell)
+    move(shell)
+    assert shell.refused(75, "move", SRC, DST) == f"jobq: there is no job to move in {SRC}"
+
+
+def test_another_queue_in_its_way_is_refused_and_nothing_moved(shell: Shell) -> None:
+    before = lived_in(shell)
+    with opened(shell, DST) as other:
+        other.enqueue("other")
+    said = shell.refused(1, "move", SRC, DST, "--yes")
+    assert "other" in said
+    assert "is not empty" in said or "empty" in said
+    with opened(shell, SRC) as source:
+        assert payloads(source) == before
+        assert not source.stats("mail").paused
+
+
+def test_it_says_how_many_and_asks(shell: Shell) -> None:
+    before = lived_in(shell)
+    said = shell.refused(1, "move", SRC, DST)
+    assert said.startswith(f"jobq: Move 6 jobs from {SRC} to {DST}? There is nobody to ask")
+    for answer, status in (("n", 1), ("y", 0)):
+        with terminal(shell.command("move", SRC, DST), shell.folder, environment()) as screen:
+            screen.wait_for("Move 6 jobs", "[y/N]")
+            screen.type(f"{answer}\r")
+            assert screen.end() == status
+            assert ("moved 6 jobs" in screen.screen) is (answer == "y")
+    with opened(shell, DST) as other:
+        assert payloads(other) == before
+
+
+def test_reserved_jobs_are_waited_for_on_a_terminal_that_says_so(shell: Shell) -> None:
+    with opened(shell, SRC) as source:
+        ids = source.enqueue_many([NewJob("mail") for _ in range(3)])
+        [job] = source.reserve("mail")
+        with terminal(shell.command("move", SRC, DST, "-y"), shell.folder, environment()) as screen:
+            screen.wait_for("moving", "waiting for 1 that are reserved")
+            job.done()
+            assert screen.end() == 0
+            assert f"moved 3 jobs to {DST}" in screen.screen
+    with opened(shell, DST) as other:
+        assert (other.status(ids[0]), other.stats("mail").now[jobq.Status.READY]) == ("done", 2)
+
+
+def test_reserved_jobs_are_taken_when_told_to(shell: Shell) -> None:
+    with opened(shell, SRC) as source:
+        source.enqueue("mail")
+        [job] = source.reserve("mail")
+        assert move(shell, "--take").status == 0
+        with pytest.raises(jobq.LeaseLost):
+            job.done()
+    with opened(shell, DST) as other:
+        assert other.status(1) == "ready"
+
+
+def test_ctrl_c_says_that_the_same_command_goes_on(shell: Shell) -> None:
+    with opened(shell, SRC) as source:
+        source.enqueue_many([NewJob("mail") for _ in range(3)])
+        [job] = source.reserve("mail")
+        with terminal(shell.command("move", SRC, DST, "-y"), shell.folder, environment()) as screen:
+            screen.wait_for("waiting for 1 that are reserved")
+            screen.type("\x03")
+            assert screen.end() == 130
+            assert "jobq: interrupted: 2 jobs moved, and the same command goes on" in screen.screen
+            assert screen.written.rindex(b"\x1b[?25h") > screen.written.rindex(b"\x1b[?25l"), "the cursor is to be seen"
+        job.done()
+    assert move(shell).out == f"moved 1 job to {DST}\n"
+    with opened(shell, DST) as other:
+        assert payloads(other).keys() == {1, 2, 3}
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_killed_at_random_points_and_run_again_it_loses_and_doubles_nothing(shell: Shell, seed: int) -> None:
+    rng = random.Random(seed)
+    before = lived_in(shell, 4_000)
+    command = shell.command("move", SRC, DST, "--yes")
+    kills = 0
+    for _ in range(4):
+        with subprocess.Popen(command, env=environment(), cwd=shell.folder, stdout=subprocess.PIPE) as process:
+            try:
+                process.wait(rng.uniform(0.1, 0.5))
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGKILL)
+                kills += 1
+    last = move(shell)
+    assert last.status in ((0,) if kills == 4 else (0, 75)), last
+    assert re.match(r"moved [\d,]+ jobs? to|$", last.out)
+    with opened(shell, DST) as other, opened(shell, SRC) as source:
+        assert payloads(other) == before
+        assert (source.topics(), other.verify(), source.verify()) == ([], [], [])
+        assert (other.stats("mail").enqueued, other.stats("mail").done, other.stats("mail").dead) == (4_000, 1, 1)
+        check_invariants(other._storage)
+    assert kills
