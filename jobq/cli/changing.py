@@ -14,7 +14,7 @@ from jobq.cli.parameters import DEAD, DURATION, TIME
 from jobq.cli.printing import count
 from jobq.cli.statuses import Interrupted, NothingThere
 from jobq.cli.target import Target, target_options
-from jobq.errors import DuplicateJob, InvalidStatus, JobNotFound
+from jobq.errors import DuplicateJob, InvalidStatus, JobNotFound, JobqError
 from jobq.model.status import Status
 from jobq.service import JobService
 
@@ -40,12 +40,12 @@ def cancel(target: Target, /, yes: bool, note: str | None, **chosen: Any) -> Non
 
 
 @click.command()
-@choice_options((DEAD,))
+@choice_options((DEAD,), RESETTABLE)
 @target_options
 @click.pass_obj
 def reset(target: Target, /, yes: bool, **chosen: Any) -> None:
     """Make finished or delayed jobs ready again, with all their retries."""
-    choice = Choice.of((DEAD,), allowed=RESETTABLE, **chosen)
+    choice = Choice.of((DEAD,), **chosen)
     with target.open() as svc:
         change(svc, choice, "reset", "reset", svc.reset, yes=yes)
 
@@ -94,27 +94,28 @@ def change(svc: JobService, choice: Choice, verb: str, did: str, call: Verb, *, 
     changed = 0
     try:
         for page in choice.pages(svc):
-            done = change_what_can_be(page, call)
-            changed += done
-            if done < len(page):
-                print(
-                    f"jobq: {count(len(page) - done)} left as they are: see the error of one by its id", file=sys.stderr
-                )
+            refused, problem = change_what_can_be(page, call)
+            changed += len(page) - refused
+            if refused:
+                print(f"jobq: {count(refused)} left unchanged: {problem}", file=sys.stderr)
     except KeyboardInterrupt:
         raise Interrupted(f"interrupted: {did} {count(changed)} of {number:,}") from None
     print(f"{did} {count(changed)}")
 
 
-def change_what_can_be(ids: Sequence[int], call: Verb) -> int:
-    """Change those jobs of a page that can be changed; returns how many. The verb names those that cannot."""
-    left = list(ids)
+def change_what_can_be(ids: Sequence[int], call: Verb) -> tuple[int, JobqError | None]:
+    """Change those jobs of a page that can be changed.
+
+    Returns how many cannot, and the last of the errors that named them.
+    """
+    left, last = list(ids), None
     while left:
         try:
             call(left)
             break
         except (JobNotFound, InvalidStatus, DuplicateJob) as problem:
-            refused = set(problem.ids)
+            refused, last = set(problem.ids), problem
             if not refused:
                 raise
             left = [id for id in left if id not in refused]
-    return len(left)
+    return len(ids) - len(left), last

@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 import click
 
 from jobq.cli.describing import numbers_now
-from jobq.cli.finding import pages
-from jobq.cli.parameters import DURATION, JOB_ID, STATUS, before, topic_option, yes_option
+from jobq.cli.finding import PAGE, pages
+from jobq.cli.parameters import DURATION, JOB_ID, before, topic_option, yes_option
+from jobq.cli.statuses import Interrupted
 from jobq.model.views import JobInfo
 from jobq.service import JobService
 
@@ -41,32 +42,32 @@ class Choice:
         topic: str | None,
         statuses: Sequence[str],
         older_than: float | None,
-        allowed: Sequence[str] = (),
     ) -> Choice:
-        """What the arguments of a command say. allowed: the statuses that its verb is for, if these are not all meant.
-
-        Raises a usage error.
-        """
+        """What the arguments of a command say; `meant` are the statuses if none is given. Raises a usage error."""
         if bool(ids) == (topic is not None or bool(statuses) or older_than is not None):
             raise click.UsageError("Say which jobs: by their ids, or by --topic, --status and --older-than.")
-        for status in statuses:
-            if status not in (allowed or meant):
-                raise click.UsageError(f"It is not for {status} jobs, but for {', '.join(allowed or meant)}.")
-        return cls(tuple(dict.fromkeys(ids)), topic, statuses or meant, before(older_than))
+        return cls(tuple(dict.fromkeys(ids)), topic, tuple(dict.fromkeys(statuses)) or meant, before(older_than))
 
     def pages(self, svc: JobService) -> Iterator[list[int]]:
-        """The ids of the jobs that are meant, page by page."""
-        for status in self.statuses:
-            for page in pages(svc, status, self.topic):
-                if chosen := [job.id for job in page if self._is_old(job)]:
-                    yield chosen
+        """The ids of the jobs that are meant now, page by page, each once.
+
+        All are looked up before the first page: a job that is changed may come again further behind, and for ever, as
+        may new ones that come as fast.
+        """
+        ids = sorted({id for status in self.statuses for id in self._of(svc, status)})
+        size = min(PAGE, svc.limits.batch)
+        for start in range(0, len(ids), size):
+            yield ids[start : start + size]
+
+    def _of(self, svc: JobService, status: str) -> Iterator[int]:
+        return (job.id for page in pages(svc, status, self.topic) for job in page if self._is_old(job))
 
     def count(self, svc: JobService) -> int:
         """How many there are now."""
         if self.ids:
             return len(self.ids)
         if self.before is not None:
-            return sum(len(page) for page in self.pages(svc))
+            return len({id for status in self.statuses for id in self._of(svc, status)})
         topics = svc.topics() if self.topic is None else [self.topic]
         counts = [numbers_now(svc.stats(topic)) for topic in topics]
         return sum(now[status] for now in counts for status in self.statuses)
@@ -75,14 +76,15 @@ class Choice:
         return self.before is None or (job.finished_at or job.created_at) < self.before
 
 
-def choice_options(meant: Sequence[str]) -> Callable[[F], F]:
+def choice_options(meant: Sequence[str], allowed: Sequence[str] = ()) -> Callable[[F], F]:
     """Add what says which jobs to a command: the arguments of `Choice.of`, and `yes`.
 
-    meant: the statuses that are unless --status names others.
+    meant: the statuses that are unless --status names others. allowed: those that it may name, if they are not these.
     """
     help_of_status = f"Only this status, which may be given again; else {', '.join(meant)}."
     old = click.option("--older-than", type=DURATION, help="Only those finished (or created) longer ago, as 7d.")
-    status = click.option("--status", "statuses", type=STATUS, multiple=True, help=help_of_status)
+    kinds = click.Choice(allowed or meant)
+    status = click.option("--status", "statuses", type=kinds, multiple=True, help=help_of_status)
     ids = click.argument("ids", type=JOB_ID, nargs=-1)
 
     def add(function: F) -> F:
@@ -94,9 +96,26 @@ def choice_options(meant: Sequence[str]) -> Callable[[F], F]:
 
 
 def confirm(question: str, number: int, *, yes: bool) -> None:
-    """Ask whether to go on, if that is about more than one thing. Raises Abort if not, or ClickException."""
+    """Ask whether to go on, if that is about more than one thing.
+
+    Raises Abort if not, Interrupted at Ctrl-C, and ClickException if there is no terminal.
+    """
     if yes or number <= 1:
         return
     if not sys.stdin.isatty():
         raise click.ClickException(f"{question} There is nobody to ask, so nothing was changed: --yes says yes.")
-    click.confirm(question, abort=True, err=True)
+    try:
+        while (answer := _answer(question)) not in ("y", "yes"):
+            if answer in ("", "n", "no"):
+                raise click.Abort
+    except KeyboardInterrupt:  # which click.confirm would take for a no
+        raise Interrupted("interrupted: nothing was changed") from None
+
+
+def _answer(question: str) -> str:
+    """What somebody types behind a question; nothing at Ctrl-D."""
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    line = sys.stdin.readline()
+    if not line:
+        print(file=sys.stderr)
+    return line.strip().lower()

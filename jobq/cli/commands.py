@@ -27,6 +27,7 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
         "schedules": "schedules",
         "metrics": "metrics",
         "move": "move",
+        "completion": "completion",
     },
 }
 """Where each command is, by the section of the help that it stands in: its name, and the module it is in."""

@@ -15,6 +15,8 @@ from jobq.model.views import JobInfo, TopicStats
 if TYPE_CHECKING:
     from rich.text import Text
 
+SEVERAL_LINES = ("note", "payload", "last error")
+"""What of a job may be text of several lines; in other fields a line's end is one more character of no good."""
 JOB_COLUMNS = (">id", "topic", "status", ">prio", "name", "when", ">try", "why")
 
 
@@ -110,15 +112,22 @@ def job_facts(job: JobInfo, payload: Mapping[str, str]) -> list[tuple[str, Cell]
         ("reserved", _local_or_none(job.reserved_at)),
         ("deadline", _local_or_none(job.deadline)),
         ("finished", _local_or_none(job.finished_at)),
-        ("attempts", f"{job.attempt}, of which {job.retry_count} were retries{_resets(job)}"),
+        ("attempts", f"{job.attempt}{_times('retried', job.retry_count)}{_times('reset', job.reset_count)}"),
         ("headers", ", ".join(f"{name}={value}" for name, value in job.headers.items())),
         ("note", job.note),
         ("result", None if job.result is None else repr(job.result)),
         ("options", _options(job)),
-        ("payload", payload.get("payload") or payload.get("payload_base64")),
+        ("payload", payload.get("payload")),
+        ("base64", payload.get("payload_base64")),
         ("last error", job.last_error),
     ]
-    return [(name, value if not isinstance(value, str) else readable(value)) for name, value in facts if value]
+    return [(name, _shown(name, value)) for name, value in facts if value]
+
+
+def _shown(name: str, value: Cell) -> Cell:
+    if not isinstance(value, str):
+        return value
+    return readable(value) if name in SEVERAL_LINES else visible(value)
 
 
 def _local_or_none(moment: datetime | None) -> str | None:
@@ -137,8 +146,8 @@ def _status(job: JobInfo) -> Text:
     return text
 
 
-def _resets(job: JobInfo) -> str:
-    return f", reset {job.reset_count} times" if job.reset_count else ""
+def _times(what: str, number: int) -> str:
+    return f", {what} {'once' if number == 1 else f'{number} times'}" if number else ""
 
 
 def _options(job: JobInfo) -> str:

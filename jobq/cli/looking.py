@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain, islice
 
 import click
 
@@ -17,7 +18,7 @@ from jobq.cli.describing import (
     readable,
     topic_fields,
 )
-from jobq.cli.finding import all_pages
+from jobq.cli.finding import PAGE, all_pages
 from jobq.cli.parameters import DEAD, JOB_ID, STATUS, STATUSES, TOPIC, json_option, topic_option
 from jobq.cli.printing import STYLES, Cell, Rows, count, local, print_facts, print_json, short, styled
 from jobq.cli.statuses import NothingThere
@@ -73,7 +74,7 @@ def stats(target: Target, /, topic: str | None, as_json: bool) -> None:
 def list_(target: Target, /, topic: str | None, statuses: Sequence[str], limit: int | None, as_json: bool) -> None:
     """List jobs: by status, and within one as they will be handed out, come due, or be forgotten."""
     with target.open() as svc:
-        _print_jobs(svc, statuses or STATUSES, topic, limit, as_json)
+        _print_jobs(svc, tuple(dict.fromkeys(statuses)) or STATUSES, topic, limit, as_json)
 
 
 @click.command()
@@ -121,7 +122,9 @@ def logs(target: Target, /, id: int, as_json: bool) -> None:
         if as_json:
             print_json({"at": line.at, "message": line.message})
         else:
-            print(local(line.at), readable(line.message))
+            # Further lines are indented, or they could pass for lines that the log does not have.
+            at = local(line.at)
+            print(at, readable(line.message).replace("\n", "\n".ljust(len(at) + 2)))
 
 
 TOTALS = ("enqueued", "reserved", "done", "retried", "expired", "canceled", "dead")
@@ -173,24 +176,21 @@ def _print_jobs(svc: JobService, statuses: Sequence[str], topic: str | None, lim
     """Print jobs page by page, as many as are wanted, and say if there are more."""
     most = (None if as_json else MOST) if limit is None else limit or None
     # One more than is wanted tells whether there are more.
-    pages = all_pages(svc, statuses, topic, None if most is None else most + 1)
-    left, printed = most, 0
+    jobs = chain.from_iterable(all_pages(svc, statuses, topic, None if most is None else most + 1))
     table = None if as_json else Rows(*JOB_COLUMNS)
-    for page in pages:
-        part = page if left is None else page[:left]
-        printed += len(part)
-        _print_page(part, table)
-        if left is not None:
-            left -= len(part)
-            if len(part) < len(page):
-                print(f"jobq: {count(printed)} shown, and there are more: --limit 0 shows all", file=sys.stderr)
+    printed = 0
+    while group := list(islice(jobs, PAGE if most is None else min(PAGE, most - printed))):
+        printed += len(group)
+        _print_group(group, table)
     if not printed:
         raise NothingThere(f"there is no such job{'' if topic is None else f' in topic {topic}'}")
+    if next(jobs, None) is not None:
+        print(f"jobq: {count(printed)} shown, and there are more: --limit 0 shows all", file=sys.stderr)
 
 
-def _print_page(page: Sequence[JobInfo], table: Rows | None) -> None:
-    if table is not None and page:
-        table.add(map(job_row, page))
-    elif table is None:
-        for job in page:
-            print_json(job_fields(job))
+def _print_group(group: Sequence[JobInfo], table: Rows | None) -> None:
+    if table is not None:
+        table.add(map(job_row, group))
+        return
+    for job in group:
+        print_json(job_fields(job))

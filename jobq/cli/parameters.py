@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import redirect_stderr
 from datetime import UTC, datetime, timedelta
+from io import StringIO
 from typing import Any
 
 import click
@@ -40,11 +42,13 @@ class Topic(Parsed):
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         """See click.ParamType."""
-        try:
-            with ctx.ensure_object(Target).open() as svc:
-                return [CompletionItem(name) for name in svc.topics() if name.startswith(incomplete)]
-        except Exception:  # a shell has no place for errors
-            return []
+        # A shell that completes a line has no place for errors and notices.
+        with redirect_stderr(StringIO()):
+            try:
+                with ctx.ensure_object(Target).open() as svc:
+                    return [CompletionItem(name) for name in svc.topics() if name.startswith(incomplete)]
+            except Exception:
+                return []
 
 
 def _parse_time(text: str) -> datetime:

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 Cell: TypeAlias = "str | Text"
 ANY_WIDTH = 10_000
 """Columns of what is no terminal: whoever reads it cuts for himself."""
+GAP = 2
+"""Columns between two columns of a table."""
+NARROWEST = 8
+"""What a column of a table is not cut below, in columns."""
 STYLES = {
     "ready": "cyan",
     "delayed": "blue",
@@ -65,7 +69,8 @@ def styled(word: str, style: str | None = None) -> Text:
 class Rows:
     """A table that is printed page by page, so that it may have any length.
 
-    columns: their titles; those that begin with `>` stand to the right, and the last is cut where a terminal ends.
+    columns: their titles; those that begin with `>` stand to the right. Where a terminal is too narrow, the widest are
+    cut.
     """
 
     def __init__(self, *columns: str) -> None:
@@ -79,24 +84,34 @@ class Rows:
         from rich.text import Text
 
         page = [[Text(visible(cell)) if isinstance(cell, str) else cell for cell in row] for row in rows]
-        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=not self._widths, header_style="bold")
+        table = Table(
+            box=None, pad_edge=False, padding=(0, GAP, 0, 0), show_header=not self._widths, header_style="bold"
+        )
         if not self._widths:
             titles = [len(title.lstrip(">")) for title in self._columns]
-            self._widths = [
-                max(sizes) for sizes in zip(titles, *([cell.cell_len for cell in row] for row in page), strict=True)
-            ]
-        for number, (title, width) in enumerate(zip(self._columns, self._widths, strict=True)):
-            is_last = number == len(self._columns) - 1
+            sizes = zip(titles, *([cell.cell_len for cell in row] for row in page), strict=True)
+            self._widths = _fitting(map(max, sizes), self._console.width)
+        is_bounded = self._console.width < ANY_WIDTH
+        for title, width in zip(self._columns, self._widths, strict=True):
             table.add_column(
                 title.lstrip(">"),
                 justify="right" if title.startswith(">") else "left",
-                min_width=None if is_last else width,
+                min_width=width,
+                max_width=width if is_bounded else None,
                 no_wrap=True,
                 overflow="ellipsis",
             )
         for row in page:
             table.add_row(*row)
         _print(table, self._console)
+
+
+def _fitting(widths: Iterable[int], room: int) -> list[int]:
+    """The widths of columns, the widest of them cut until all fit; none below NARROWEST."""
+    fitted = list(widths)
+    while sum(fitted) + GAP * len(fitted) > room and max(fitted) > NARROWEST:
+        fitted[fitted.index(max(fitted))] -= 1
+    return fitted
 
 
 def _print(table: Table, where: Console) -> None:

@@ -65,7 +65,7 @@ def pause(target: Target, /, topics: Sequence[str]) -> None:
     with target.open() as svc:
         for topic in topics:
             svc.pause(topic)
-            print(f"paused {topic}, where {_waiting(svc, topic)} wait")
+            print(f"paused {topic}: {_waiting(svc, topic)} waiting")
 
 
 @click.command()
@@ -79,7 +79,7 @@ def resume(target: Target, /, topics: Sequence[str]) -> None:
             if not svc.stats(topic).paused:
                 raise NothingThere(f"topic {topic} is not paused")
             svc.resume(topic)
-            print(f"resumed {topic}, where {_waiting(svc, topic)} wait")
+            print(f"resumed {topic}: {_waiting(svc, topic)} waiting")
 
 
 def _waiting(svc: JobService, topic: str) -> str:

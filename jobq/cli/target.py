@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import click
 
+from jobq.cli.dotfile import read_dotfile
 from jobq.opening import open as open_service
 from jobq.service import JobService
 from jobq.settings import Settings, absolute_url, read_settings
@@ -36,7 +37,9 @@ class Target:
 
     def settings(self) -> Settings:
         """The settings that hold. Raises ConfigError."""
-        return read_settings(_environment(), Path.cwd(), url=self.url, queue=self.queue, config=self.config)
+        # A variable of this process goes before the same one of the file, also if it is empty.
+        environment = {**read_dotfile(Path(".env")), **os.environ}
+        return read_settings(environment, Path.cwd(), url=self.url, queue=self.queue, config=self.config)
 
     def open(self, *, create: bool = False, settings: Settings | None = None, **more: Any) -> JobService:
         """Open the queue. create: make it if there is none. settings: those that were read already. more: see open.
@@ -70,16 +73,6 @@ def _tell_default() -> None:
     print(
         f"jobq: neither --url nor JOBQ_URL nor jobq.toml names a queue: it is {DEFAULT_URL}, {where}", file=sys.stderr
     )
-
-
-def _environment() -> Mapping[str, str]:
-    """The variables of this process over those in the file .env of the current folder that begin with JOBQ_."""
-    if not Path(".env").is_file():
-        return os.environ
-    from dotenv import dotenv_values  # here, as it takes longer to import than most commands need
-
-    written = {name: value for name, value in dotenv_values(".env").items() if name.startswith("JOBQ_")}
-    return {**{name: value or "" for name, value in written.items()}, **os.environ}
 
 
 def _keep(context: click.Context, parameter: click.Parameter, value: Any) -> None:

@@ -35,9 +35,7 @@ def read_file(path: Path, queue: str | None) -> Layer:
 
     Raises ConfigError if the file is unreadable, holds an unknown key, or has no such queue.
     """
-    table = _load(path)
-    if path.name == PROJECT:
-        table = table.get("tool", {}).get("jobq", {})
+    table = dict(_table_of_project(path) if path.name == PROJECT else _load(path))
     queues = _read_queues(table.pop("queues", {}), str(path))
     top = _read_queue(table, str(path), more=("queues",))
     if queue is None:
@@ -74,15 +72,35 @@ def _read_queue(table: object, where: str, more: tuple[str, ...] = ()) -> Layer:
 
 
 def _has_table(path: Path) -> bool:
-    return b"jobq" in path.read_bytes() and "jobq" in _load(path).get("tool", {})
+    if b"jobq" not in _read(path):
+        return False
+    tool = _load(path).get("tool")
+    return isinstance(tool, Mapping) and isinstance(tool.get("jobq"), Mapping)
+
+
+def _table_of_project(path: Path) -> Mapping[str, Any]:
+    """What is below `[tool.jobq]`. Raises ConfigError if there is none."""
+    tool = _load(path).get("tool", {})
+    if not isinstance(tool, Mapping):
+        raise ConfigError(f"{path}: tool must be a table")
+    if "jobq" not in tool:
+        raise ConfigError(f"{path} has no table [tool.jobq]: write one, or name a jobq.toml")
+    if not isinstance(tool["jobq"], Mapping):
+        raise ConfigError(f"{path}: tool.jobq must be a table, as [tool.jobq]")
+    return tool["jobq"]
 
 
 def _load(path: Path) -> dict[str, Any]:
     import tomllib  # here, as it takes longer to import than most commands need
 
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(_read(path).decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
         raise ConfigError(f"{path} is no TOML: {problem}") from problem
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
     except OSError as problem:
         raise ConfigError(f"{path} cannot be read: {problem.strerror}") from problem

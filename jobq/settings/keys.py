@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping
 from difflib import get_close_matches
 from typing import Any
@@ -31,7 +32,7 @@ def duration(value: object) -> float:
 
 def whole(value: object) -> int:
     """A whole number."""
-    if isinstance(value, str) and value.isascii() and value.isdigit():
+    if isinstance(value, str) and re.fullmatch(r"-?\d+", value, re.ASCII):
         return int(value)
     if isinstance(value, bool) or not isinstance(value, int):
         raise ValueError("must be a whole number")  # noqa: TRY004
@@ -40,7 +41,7 @@ def whole(value: object) -> int:
 
 def number(value: object) -> float:
     """A number, whole or not."""
-    if isinstance(value, str):
+    if isinstance(value, str) and re.fullmatch(r"-?(\d+\.?\d*|\.\d+)", value, re.ASCII):
         return float(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError("must be a number")  # noqa: TRY004
@@ -102,11 +103,17 @@ QUEUE = (*STORAGE, *SECTIONS, "topics")
 
 
 def check_key(key: str, known: Collection[str], where: str) -> None:
-    """Raises ConfigError for a key that is not known, and names the nearest that is."""
-    if key not in known:
-        near = get_close_matches(key, known, 1)
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
-        raise ConfigError(f"{where}: unknown key {key!r}{hint}: it knows {', '.join(known)}")
+    """Raises ConfigError for a key that is not known, and names the nearest that is, be it in another table."""
+    if key in known:
+        return
+    elsewhere = {
+        **{name: f"{section}.{name}" for section, readers in SECTIONS.items() for name in readers},
+        **{name: f"options.{name}" for name in OPTIONS},
+        **{name: name for name in QUEUE},
+    }
+    near = get_close_matches(key, known, 1) or [elsewhere[name] for name in get_close_matches(key, elsewhere, 1)]
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    raise ConfigError(f"{where}: unknown key {key!r}{hint}: it knows {', '.join(known)}")
 
 
 def read_table(table: object, readers: Mapping[str, Reader], where: str) -> dict[str, Any]:

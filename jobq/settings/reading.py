@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote, unquote
 
+from jobq import inputs
 from jobq.errors import ConfigError
 from jobq.model.options import JobOptions, Limits, with_overrides
 from jobq.settings.files import find_file, read_file
 from jobq.settings.records import Layer
 from jobq.settings.variables import CONFIG, QUEUE, read_variables
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +43,11 @@ def read_settings(
     queue: str | None = None,
     config: Path | None = None,
 ) -> Settings:
-    """The settings that hold: an explicit url, then JOBQ_ variables, then the file.
+    """The settings that hold: explicit arguments, then JOBQ_ variables, then the file.
 
-    folder: where the search for a file begins. url: goes before all. queue: which queue of the file; None: JOBQ_QUEUE,
-    then that at its top. config: the file; None: JOBQ_CONFIG, then `jobq.toml` or `[tool.jobq]` in `pyproject.toml`, in
-    the folder or the nearest one above that has one.
+    folder: where the search for a file begins. url: goes before all. queue: which queue of the file; its url there goes
+    before JOBQ_URL. None: JOBQ_QUEUE, then that at its top. config: the file; None: JOBQ_CONFIG, then `jobq.toml` or
+    `[tool.jobq]` in `pyproject.toml`, in the folder or the nearest one above that has one.
     Raises ConfigError.
     """
     named = config or (Path(environment[CONFIG]) if environment.get(CONFIG) else None)
@@ -53,31 +57,57 @@ def read_settings(
         raise ConfigError(f"no file names the queue {wanted!r}: write jobq.toml with [queues.{wanted}] and its url")
     lower = _from_its_folder(read_file(file, wanted), file.parent) if file else Layer()
     upper = read_variables(environment)
-    if url or "url" in upper.storage:
-        # Parameters belong to the URL beside which they stand: sync=off of the file is not meant for another storage.
-        lower = replace(lower, storage={})
-    if url:
-        upper = replace(upper, storage={key: value for key, value in upper.storage.items() if key != "url"})
-    return _settings(upper.over(lower), url, file)
+    holding = _url(url, upper.storage, lower.storage, file_first=bool(queue))
+    if wanted and holding is None:
+        raise ConfigError(f'{file}: queues.{wanted} has no url: write one, as url = "lmdb:{wanted}"')
+    return _settings(upper, lower, holding, file)
 
 
-def _settings(layer: Layer, url: str | None, file: Path | None) -> Settings:
-    base = url or layer.storage.get("url")
-    parameters = {key: layer.storage[key] for key in ("sync", "max_size") if key in layer.storage}
-    try:
-        defaults = JobOptions(**layer.options)
-        topics = {topic: with_overrides(defaults, options) for topic, options in layer.topics.items()}
-        limits = Limits(**layer.limits) if layer.limits else None
-    except (TypeError, ValueError) as problem:
-        raise ConfigError(f"{file or 'the environment'}: {problem}") from problem
+def _settings(upper: Layer, lower: Layer, url: str | None, file: Path | None) -> Settings:
+    both = upper.over(lower)
+
+    def built(make: Callable[[], T], what: str) -> T:
+        try:
+            return make()
+        except (TypeError, ValueError) as problem:
+            section = what.partition(".")[0]
+            sources = [str(file)] * bool(getattr(lower, section)) + ["environment"] * bool(getattr(upper, section))
+            raise ConfigError(f"{' and '.join(sources)}: {what}: {problem}") from problem
+
+    defaults = built(lambda: JobOptions(**both.options), "options")
     return Settings(
-        url=base and _with_parameters(base, parameters),
-        defaults=defaults if layer.options else None,
-        topic_defaults=topics,
-        limits=limits,
-        worker=layer.worker,
+        url=url,
+        defaults=defaults if both.options else None,
+        topic_defaults={
+            built(partial(inputs.topic, topic), "topics"): built(
+                partial(with_overrides, defaults, options), f"topics.{topic}"
+            )
+            for topic, options in both.topics.items()
+        },
+        limits=built(lambda: Limits(**both.limits), "limits") if both.limits else None,
+        worker=both.worker,
         file=file,
     )
+
+
+def _url(
+    explicit: str | None, of_environment: Mapping[str, Any], of_file: Mapping[str, Any], *, file_first: bool
+) -> str | None:
+    """The URL that holds, with its parameters. None if there is none.
+
+    A parameter belongs to the URL beside which it stands: sync of the file is not meant for another storage, nor
+    JOBQ_SYNC where JOBQ_URL is set. Alone, JOBQ_SYNC goes with whatever URL holds.
+    """
+    parameters = {key: value for key, value in of_environment.items() if key != "url"}
+    loose = {} if "url" in of_environment else parameters
+    if explicit:
+        return _with_parameters(explicit, loose)
+    if "url" in of_environment and not (file_first and "url" in of_file):
+        return _with_parameters(of_environment["url"], parameters)
+    if "url" in of_file:
+        beside = {key: value for key, value in of_file.items() if key != "url"}
+        return _with_parameters(of_file["url"], beside, stronger=loose)
+    return None
 
 
 def _from_its_folder(layer: Layer, folder: Path) -> Layer:
@@ -96,10 +126,13 @@ def absolute_url(url: str, folder: Path) -> str:
     return f"lmdb://{path}{mark}{query}"
 
 
-def _with_parameters(url: str, parameters: Mapping[str, Any]) -> str:
-    """The URL with parameters that it does not have itself; one in memory has neither sync nor a size."""
+def _with_parameters(url: str, weaker: Mapping[str, Any], stronger: Mapping[str, Any] | None = None) -> str:
+    """The URL with parameters; weaker: unless it has them itself. One in memory has neither sync nor a size."""
     if not url.startswith("lmdb:"):
         return url
-    given = {part.partition("=")[0] for part in url.partition("?")[2].split("&")}
-    added = "&".join(f"{key}={quote(str(value))}" for key, value in parameters.items() if key not in given)
-    return url + ("&" if "?" in url else "?") * bool(added) + added
+    base, _, query = url.partition("?")
+    parts = [part for part in query.split("&") if part and part.partition("=")[0] not in (stronger or {})]
+    names = {part.partition("=")[0] for part in parts}
+    more = {key: value for key, value in {**weaker, **(stronger or {})}.items() if key not in names}
+    parts += [f"{key}={quote(str(value))}" for key, value in more.items()]
+    return f"{base}?{'&'.join(parts)}" if parts else base

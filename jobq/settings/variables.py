@@ -35,9 +35,9 @@ def read_variables(environment: Mapping[str, str]) -> Layer:
     for name, value in environment.items():
         if not name.startswith(PREFIX) or name.startswith((OF_A_JOB, *OF_KUBERNETES)):
             continue
+        check_key(name, (QUEUE, CONFIG, *READERS), "environment")
         if name in (QUEUE, CONFIG) or not value:
             continue
-        check_key(name, READERS, "environment")
         section, key, reader = READERS[name]
         sections[section][key] = read_value(value, reader, name)
     return Layer(**sections)

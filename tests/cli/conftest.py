@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.cli.commands import Shell
+from tests.cli.commands import Shell, environment
 
 
 @pytest.fixture(params=["lmdb", "volatile"])
@@ -19,3 +22,13 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def shell(tmp_path: Path, url: str) -> Shell:
     """A folder in which commands are for that queue."""
     return Shell(tmp_path, url)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> dict[str, str]:
+    """The environment of a shell that has this checkout's `jobq` as a command."""
+    command = tmp_path / "bin" / "jobq"
+    command.parent.mkdir()
+    command.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m jobq "$@"\n')
+    command.chmod(0o755)
+    return environment(PATH=f"{command.parent}:{os.environ['PATH']}", HOME=str(tmp_path))

@@ -48,7 +48,7 @@ def test_each_command_says_what_it_does_and_takes_a_url(anywhere: Shell, name: s
     assert command.help
     options = {option for parameter in command.params for option in parameter.opts}
     assert "--debug" in options
-    assert ("--url" in options) is (name != "move")  # which takes two as arguments
+    assert ("--url" in options) is (name not in ("move", "completion"))  # of two queues, and of none
     assert [one.name for one in command.params if isinstance(one, click.Option) and not one.help] == []
 
 

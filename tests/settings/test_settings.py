@@ -95,6 +95,52 @@ def test_an_explicit_url_goes_before_all_with_its_own_parameters(folder: Path) -
     assert read_settings({"JOBQ_SYNC": "off"}, folder, url="lmdb:x?max_size=9").url == "lmdb:x?max_size=9&sync=off"
 
 
+def test_a_parameter_belongs_to_the_url_beside_which_it_stands(tmp_path: Path) -> None:
+    (tmp_path / "jobq.toml").write_text("url = 'lmdb:/jobs?sync=full'\nmax_size = 9\n")
+    assert read_settings({"JOBQ_SYNC": "off"}, tmp_path).url == "lmdb:/jobs?max_size=9&sync=off"
+    of_environment = {"JOBQ_URL": "lmdb:y", "JOBQ_SYNC": "off"}
+    assert read_settings(of_environment, tmp_path).url == "lmdb:y?sync=off"
+    assert read_settings(of_environment, tmp_path, url="lmdb:x").url == "lmdb:x"
+    assert read_settings({**of_environment, "JOBQ_URL": "lmdb:y?sync=full"}, tmp_path).url == "lmdb:y?sync=full"
+
+
+def test_a_queue_that_is_asked_for_goes_before_the_url_of_the_environment(tmp_path: Path) -> None:
+    (tmp_path / "jobq.toml").write_text("[queues.reports]\nurl = 'lmdb:/reports'\n[queues.bare]\n")
+    environment = {"JOBQ_URL": "lmdb:other", "JOBQ_SYNC": "off"}
+    assert read_settings(environment, tmp_path, queue="reports").url == "lmdb:/reports"
+    assert read_settings(environment, tmp_path, queue="bare").url == "lmdb:other?sync=off"
+    assert read_settings(environment, tmp_path, queue="reports", url="lmdb:x").url == "lmdb:x"
+    assert read_settings({**environment, "JOBQ_QUEUE": "reports"}, tmp_path).url == "lmdb:other?sync=off"
+    assert read_settings({"JOBQ_SYNC": "off"}, tmp_path, queue="reports").url == "lmdb:/reports?sync=off"
+
+
+def test_a_queue_that_is_asked_for_must_have_a_url(tmp_path: Path) -> None:
+    (tmp_path / "jobq.toml").write_text("url = 'lmdb:jobs'\n[queues.bare]\n")
+    with pytest.raises(ConfigError, match=r"jobq.toml: queues.bare has no url: write one, as url = \"lmdb:bare\""):
+        read_settings({}, tmp_path, queue="bare")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[tool.other]\njobq = 3", r"pyproject.toml has no table \[tool.jobq\]"),
+        ("[tool]\njobq = 3", r"pyproject.toml: tool.jobq must be a table"),
+        ("tool = 'jobq'", r"pyproject.toml: tool must be a table"),
+    ],
+)
+def test_a_project_file_that_is_named_must_have_the_table(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "pyproject.toml").write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        read_settings({}, tmp_path, config=Path("pyproject.toml"))
+
+
+def test_a_project_file_of_others_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text("tool = 'jobq'")
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "pyproject.toml").write_text("[tool.other]\njobq = 3")
+    assert read_settings({}, tmp_path / "a", url="memory://").file is None
+
+
 def test_memory_has_no_parameters(tmp_path: Path) -> None:
     assert read_settings({"JOBQ_URL": "memory://", "JOBQ_SYNC": "off"}, tmp_path).url == "memory://"
 
@@ -114,6 +160,14 @@ def test_nothing_set_is_no_url(tmp_path: Path) -> None:
         ("[options]\nlease = 'soon'", "options: lease = 'soon': 'soon' is no duration"),
         ("[options]\nlease = true", "options: lease = True: must be a duration"),
         ("[options]\nlease = 0", "lease must be above 0"),
+        ("[options]\nlease = 0", "options: lease must be above 0"),
+        ("[topics.mail]\nlease = 0", "topics.mail: lease must be above 0"),
+        ("[topics.'a b']\nlease = 1", "topics: topic 'a b' is not allowed"),
+        ("[limits]\nbatch = 0", "limits: batch must be"),
+        ("[options]\njitter = 'some'", "options: jitter = 'some': must be a number"),
+        ("max_retries = 3", r"unknown key 'max_retries' \(did you mean 'options.max_retries'\?\)"),
+        ("[worker]\nmax_retry = 3", r"worker: unknown key 'max_retry' \(did you mean 'options.max_retries'\?\)"),
+        ("[options]\nsynk = 'off'", r"options: unknown key 'synk' \(did you mean 'sync'\?\)"),
         ("[limits]\nbatch = 'many'", "limits: batch = 'many': must be a whole number"),
         ("[worker]\ntopics = []", r"worker: topics = \[\]: must be a list of names"),
         ("url = 3", "url = 3: must be text"),
@@ -132,6 +186,28 @@ def test_what_is_wrong_in_a_file_is_said(tmp_path: Path, text: str, message: str
 def test_an_unknown_variable_names_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"unknown key 'JOBQ_ULR' \(did you mean 'JOBQ_URL'\?\)"):
         read_settings({"JOBQ_ULR": "memory://"}, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("JOBQ_QUEU", "x", r"unknown key 'JOBQ_QUEU' \(did you mean 'JOBQ_QUEUE'\?\)"),
+        ("JOBQ_CONFIGS", "x", r"unknown key 'JOBQ_CONFIGS' \(did you mean 'JOBQ_CONFIG'\?\)"),
+        ("JOBQ_MAX_RETRIES", "3", r"did you mean 'JOBQ_OPTIONS_MAX_RETRIES'\?"),
+        ("JOBQ_OPTIONS_JITTER", "some", "JOBQ_OPTIONS_JITTER = 'some': must be a number"),
+        ("JOBQ_OPTIONS_MAX_RETRIES", "-3", "max_retries must be"),
+        ("JOBQ_OPTIONS_MAX_RETRIES", "2.5", "JOBQ_OPTIONS_MAX_RETRIES = '2.5': must be a whole number"),
+        ("JOBQ_OPTIONS_LOG_STATUS_CHANGE", "on", "must be true or false"),
+    ],
+)
+def test_what_is_wrong_in_a_variable_is_said(tmp_path: Path, name: str, value: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        read_settings({name: value}, tmp_path)
+
+
+def test_a_folder_is_no_file_of_settings(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
+        read_settings({}, tmp_path, config=tmp_path)
 
 
 def test_a_file_that_is_named_must_be_there(tmp_path: Path) -> None:
