@@ -38,6 +38,11 @@ _COMMANDS = re.compile(r"^```sh\n(.*?)^```", re.DOTALL | re.MULTILINE)
 _LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
 
 
+_CONSOLE = re.compile(r"^```console\n(.*?)^```", re.DOTALL | re.MULTILINE)
+_PROMPT = re.compile(r"^\$ (.*\n(?:> .*\n)*)((?:(?!\$ ).*\n)*)", re.MULTILINE)
+MARK = "---- the next command ----"
+
+
 class Program(NamedTuple):
     """The Python blocks of a document that are one program, and what they say that it prints."""
 
@@ -119,6 +124,30 @@ def test_a_worker_that_the_document_shows_works_until_it_is_stopped(program: Pro
     assert process.returncode == 0
 
 
+SESSIONS = [
+    pytest.param(session, id=f"{page.name}:{number}")
+    for page in DOCUMENTS
+    for number, session in enumerate(_CONSOLE.findall(page.read_text()))
+]
+
+
+@pytest.mark.parametrize("session", SESSIONS)
+def test_a_session_in_a_shell_prints_what_the_document_says(session: str, tmp_path: Path) -> None:
+    """What a document shortens by … may be anything within a line."""
+    steps = [(command.replace("\n> ", "\n"), said) for command, said in _PROMPT.findall(session)]
+    assert "".join(step[0] for step in _PROMPT.finditer(session)) == session
+    (tmp_path / "jobq").write_text(f'#!/bin/sh\nexec {sys.executable} -m jobq "$@"\n')
+    (tmp_path / "jobq").chmod(0o755)
+    environment = ENVIRONMENT | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "NO_COLOR": "1"}
+    script = "exec 2>&1\n" + f"echo '{MARK}'\n".join(command for command, _ in steps)
+    done = subprocess.run(["bash"], input=script, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    printed = done.stdout.split(f"{MARK}\n")
+    assert len(printed) == len(steps)
+    for (command, said), real in zip(steps, printed, strict=True):
+        pattern = ".*".join(map(re.escape, said.split("…")))
+        assert re.fullmatch(pattern, real), f"{command} printed\n{real}"
+
+
 def test_no_python_block_is_left_out() -> None:
     for document in DOCUMENTS:
         blocks = document.read_text().count("```python\n")
@@ -126,6 +155,7 @@ def test_no_python_block_is_left_out() -> None:
     assert PROGRAMS[0].where.startswith("README.md")
     assert TESTS
     assert ENDLESS
+    assert SESSIONS
 
 
 def test_the_first_program_of_the_readme_is_short_and_works_again_in_the_same_folder(tmp_path: Path) -> None:
