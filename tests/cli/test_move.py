@@ -145,13 +145,13 @@ def test_ctrl_c_says_that_the_same_command_goes_on(shell: Shell) -> None:
 @pytest.mark.parametrize("seed", [1, 2])
 def test_killed_at_random_points_and_run_again_it_loses_and_doubles_nothing(shell: Shell, seed: int) -> None:
     rng = random.Random(seed)
-    before = lived_in(shell, 4_000)
+    before = lived_in(shell, 9_000)
     command = shell.command("move", SRC, DST, "--yes")
     kills = 0
     for _ in range(4):
         with subprocess.Popen(command, env=environment(), cwd=shell.folder, stdout=subprocess.PIPE) as process:
             try:
-                process.wait(rng.uniform(0.1, 0.5))
+                process.wait(rng.uniform(0.1, 0.25))
             except subprocess.TimeoutExpired:
                 process.send_signal(signal.SIGKILL)
                 kills += 1
@@ -161,6 +161,6 @@ def test_killed_at_random_points_and_run_again_it_loses_and_doubles_nothing(shel
     with opened(shell, DST) as other, opened(shell, SRC) as source:
         assert payloads(other) == before
         assert (source.topics(), other.verify(), source.verify()) == ([], [], [])
-        assert (other.stats("mail").enqueued, other.stats("mail").done, other.stats("mail").dead) == (4_000, 1, 1)
+        assert (other.stats("mail").enqueued, other.stats("mail").done, other.stats("mail").dead) == (9_000, 1, 1)
         check_invariants(other._storage)
     assert kills
