@@ -187,7 +187,7 @@ def test_laps_count_from_the_first_to_the_last() -> None:
 
 def test_resident_memory_leaves_a_map_out() -> None:
     smaps = """\
-7f0000000000-7f0000200000 rw-s 00000000 fe:00 12 /work/jobs/data.mdb
+7f0000000000-7f0000200000 rw-s 00000000 fe:00 12 /srv/jobs/data.mdb
 Size:               2048 kB
 Rss:                1000 kB
 7f1000000000-7f1000200000 rw-p 00000000 00:00 0
