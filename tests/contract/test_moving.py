@@ -30,7 +30,7 @@ from jobq.draft import Draft, commit
 from jobq.repos import MemoryStorage
 from jobq.tasks import Schedules, Tasks
 from jobq.testing import drain
-from jobq.verbs import leaving, marking
+from jobq.verbs import arriving, leaving, marking
 from tests.clocks import PATIENCE, ManualClock
 from tests.contract.moves import PAIRS, Pair, fill, is_bare, pairs, settle_differently, world
 from tests.contract.scenes import enqueue_named, given, take, unchanged
@@ -248,9 +248,27 @@ def test_who_enqueues_in_the_other_already_keeps_his_jobs_and_totals(
     pair.check()
 
 
-def test_jobs_of_both_with_the_same_id_end_the_move_until_one_is_gone(
-    pair: Pair, source: JobService, target: JobService
+def test_what_holders_enqueue_in_the_source_has_no_id_of_a_job_that_is_new_in_the_other(
+    pair: Pair, source: JobService, target: JobService, clock: ManualClock
 ) -> None:
+    job = given(source)
+    late: list[int] = []
+
+    def go_on(at: MoveProgress) -> None:
+        if at.reserved and not late:
+            late.extend(enqueue_named(target, "new"))
+            job.done(then=[NewJob("then")])
+
+    assert source.move_to(target, progress=go_on).moved == 2
+    assert target.get(late[0]).name == "new"
+    assert len(target.reserve("then", 9)) == 1
+    pair.check()
+
+
+def test_jobs_of_both_with_the_same_id_end_the_move_until_one_is_gone(
+    pair: Pair, source: JobService, target: JobService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arriving, "AHEAD", 0)
     enqueue_named(source, "first")
     both: list[int] = []
 
