@@ -163,6 +163,29 @@ def test_schedules_go_along(source: JobService, target: JobService, clock: Manua
     assert [job.name for job in target.reserve("t", 5)] == ["tick"]
 
 
+def test_a_schedule_that_a_worker_installs_on_either_side_meanwhile_ticks_once(
+    source: JobService, target: JobService, clock: ManualClock
+) -> None:
+    tasks = Tasks("t")
+    tasks.every(60)(tasks.task(name="tick")(lambda: None))
+    drain(Worker(source, "elsewhere", tasks=tasks))
+    begun: list[JobService] = []
+
+    def begin_again(at: MoveProgress) -> None:
+        for svc, moved in ((target, 0), (source, 1)):
+            if at.moved == moved and svc not in begun:
+                begun.append(svc)
+                drain(Worker(svc, "elsewhere", tasks=tasks))
+
+    source.move_to(target, progress=begin_again)
+    for tick in range(1, 4):
+        clock.advance(60)
+        drain(Worker(target, "elsewhere", tasks=tasks))
+        assert target.stats("t").enqueued == tick
+    assert target.stats("jobq.schedules").now[Status.DELAYED] == 1
+    assert len(begun) == 2
+
+
 def test_batches_end_where_payloads_are_large(
     source: JobService, target: JobService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
