@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from jobq import lifecycle
 from jobq.draft import Draft
 from jobq.errors import ConfigError, StorageCorrupt
-from jobq.model.records import Log, Place, Record, TopicState, Total
+from jobq.model.records import Entry, Log, Place, Record, TopicState, Total
 from jobq.model.status import IN_RESERVED, Status
 from jobq.ports import UnitOfWork
 from jobq.verbs import marking
 from jobq.verbs.marking import TOPIC, Arriving, Leaving
+
+log = logging.getLogger("jobq")
 
 JOBS = 1_000
 """Jobs of a batch, at the most."""
@@ -206,7 +209,15 @@ def _is_paused(uow: UnitOfWork, topic: str) -> bool:
 def _packed(uow: UnitOfWork, records: Sequence[Record]) -> Iterator[Parcel]:
     payloads = uow.jobs.payloads([record.id for record in records])
     for record, payload in zip(records, payloads, strict=True):
-        yield Parcel(record, payload, uow.jobs.logs(record.id))
+        yield Parcel(record, payload, _log_of(uow, record.id))
+
+
+def _log_of(uow: UnitOfWork, job_id: int) -> Log:
+    try:
+        return uow.jobs.logs(job_id)
+    except StorageCorrupt as problem:  # which is no reason to leave the job behind, and with it the whole move
+        log.warning("job %d goes without its log: %s", job_id, problem)
+        return Log(0, (Entry(job_id, uow.now.wall, f"its log was left behind in a move: {problem}"),))
 
 
 def forget(draft: Draft, run: int, number: int, parcels: Sequence[Parcel]) -> list[int]:
