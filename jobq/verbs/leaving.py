@@ -110,7 +110,7 @@ def check_free(there: str, found: Arriving | None, contents: str) -> None:
 
 
 def _check_same(mark: Leaving, here: str, there: str, found: Arriving | None) -> None:
-    give_up = f"cancel job {mark.id} of topic {TOPIC!r} in {here}, and begin anew"
+    give_up = f"cancel job {mark.id} of topic {TOPIC!r} in {here}, resume its topics, and begin anew"
     if found is None and mark.url == there:
         if mark.batch:
             raise ConfigError(
@@ -127,7 +127,7 @@ def _check_same(mark: Leaving, here: str, there: str, found: Arriving | None) ->
 def _unfinished(mark: Arriving, where: str) -> str:
     return (
         f"from {mark.url}: run that move again until it ends; if nothing is left to come, "
-        f"cancel job {mark.id} of topic {TOPIC!r} in {where}"
+        f"cancel job {mark.id} of topic {TOPIC!r} in {where}, and resume its topics"
     )
 
 
@@ -181,11 +181,12 @@ def take(draft: Draft, run: int, topic: str, n: int) -> int:
 
 def batch(uow: UnitOfWork, mark_id: int, after: int) -> Batch:
     """The next jobs behind the id `after`, but for the mark: those of paused topics that are not Reserved."""
-    records = uow.jobs.page(after, JOBS)
-    last = records[-1].id if len(records) == JOBS else None
+    found = uow.jobs.page(after, JOBS)
+    last = found[-1].id if len(found) == JOBS else None
+    records = [record for record in found if record.id != mark_id]
     are_paused = {topic: _is_paused(uow, topic) for topic in {record.topic for record in records}}
     paused = [record for record in records if are_paused[record.topic]]
-    going = [record for record in paused if record.status is not Status.RESERVED and record.id != mark_id]
+    going = [record for record in paused if record.status is not Status.RESERVED]
     parcels: list[Parcel] = []
     size = 0
     for begin in range(0, len(going), CHUNK):

@@ -385,6 +385,25 @@ def test_reserved_jobs_are_waited_for(
     pair.check()
 
 
+def test_it_sleeps_while_it_waits_even_if_somebody_resumes_the_topic_of_its_mark(
+    source: JobService, target: JobService, clock: ManualClock
+) -> None:
+    job = given(source)
+    looks: list[MoveProgress] = []
+
+    def resume(at: MoveProgress) -> None:
+        source.resume(marking.TOPIC)
+        looks.append(at)
+        assert len(looks) < 20, "it looks again and again"
+
+    with ThreadPoolExecutor(1) as pool:
+        moving = pool.submit(source.move_to, target, progress=resume)
+        moving.add_done_callback(lambda _: clock.sleeping.release())  # lest this waits in vain
+        assert clock.sleeping.acquire(timeout=PATIENCE)
+        job.done()
+        assert moving.result(PATIENCE).moved == 1
+
+
 def test_a_job_that_is_done_ends_the_wait_at_once(source: JobService, target: JobService, clock: ManualClock) -> None:
     job = given(source)
     moving, _ = begun(source, target, clock)
@@ -516,9 +535,10 @@ def test_a_move_is_given_up_by_canceling_its_mark(memory: tuple[JobService, JobS
     with pytest.raises(ConfigError, match=rf"cancel job (\d+) of topic '{marking.TOPIC}'") as refusal:
         source.move_to(elsewhere)
     [number] = re.findall(r"cancel job (\d+)", str(refusal.value))
+    assert f"in {source.url}, resume its topics, and begin anew" in str(refusal.value)
     source.cancel(int(number))
+    source.resume("t")
     assert source.move_to(elsewhere).moved == 1
-    elsewhere.resume("t")
     assert [job.name for job in elsewhere.reserve("t", 5)] == ["2"]
     assert is_bare(source)
 
