@@ -47,7 +47,12 @@ def move(target: Target, /, source_url: str, other_url: str, take: bool, yes: bo
         raise NothingThere(f"there is no job to move in {source_url}")
     print(f"moved {count(moved.moved)} to {other_url}")
     if moved.left:
-        print(f"jobq: {count(moved.left)} came meanwhile and are left: run it again", file=sys.stderr)
+        print(
+            f"jobq: {count(moved.left)} {'was' if moved.left == 1 else 'were'} enqueued in {source_url} behind the "
+            f"move, and {'stays' if moved.left == 1 else 'stay'}: enqueue in {other_url} from now on, and have workers "
+            f"do what is left in {source_url}",
+            file=sys.stderr,
+        )
     if moved.unreadable:
         print(f"jobq: {count(moved.unreadable)} cannot be read and stay: see jobq verify", file=sys.stderr)
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from jobq.errors import JobNotFound
 from jobq.job import Job, log_fields
 from jobq.model.times import SECOND
-from jobq.outcomes import Outcome, Release, Retry
+from jobq.outcomes import Cancel, Outcome, Release, Retry
 from jobq.service import JobService
 from jobq.tasks.schedule import Schedule
 from jobq.tasks.schedules import stored
@@ -47,8 +47,13 @@ class Clerk:
         except Exception as problem:
             return Retry(error=problem)
 
-    def _outcome(self, job: Job) -> Release:
+    def _outcome(self, job: Job) -> Outcome:
         state, now = decoded(job.payload), self._svc.clock.wall()
+        if job._record.unique_key != job.name:
+            # It was moved here when there was one of this name already, as of a worker that had begun here. To go on,
+            # it would replace that one, and be due again itself at once.
+            log.warning("schedule %r is there twice: the one that came by a move goes", job.name, extra=log_fields(job))
+            return Cancel()
         schedule = self._schedules.get(job.name)
         if schedule is None:
             self._tell_unknown(job.name, job)

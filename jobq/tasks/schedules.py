@@ -124,6 +124,8 @@ def stored(svc: JobService) -> dict[str, Found]:
     found: dict[str, Found] = {}
     orderings = (Ordering.READY, Ordering.DELAYED, Ordering.RESERVED)
     for info in svc._find(orderings, TOPIC, None, svc.limits.batch):  # in one look, so that none slips through
+        if info.unique_key != info.name:  # a second one, which the next worker that sees it removes
+            continue
         try:
             payload = svc.payload(info.id)
             found[info.name] = Found(info.id, payload, decoded(payload))

@@ -17,6 +17,11 @@ from jobq.verbs.marking import TOPIC, Arriving, Leaving
 
 NAMED = 5
 """Topics or jobs that a message names."""
+AHEAD = 1_000_000
+"""Ids that the storage does not give, so that jobs enqueued in the other one during the move can have them.
+
+Producers may have gone over to this one by then; but who holds a job there still, or sees to schedules, enqueues there.
+"""
 
 
 class There(NamedTuple):
@@ -56,8 +61,9 @@ def receive(draft: Draft, mark: Leaving, here: str, source: str) -> Arriving:
     found = there.mark
     if found is None:
         check_free(here, found, there.contents)
-        draft.uow.jobs.allocate(mark.id)
-        found = Arriving(mark.id, mark.token, source, mark.run, reached=mark.id)
+        reached = mark.id + AHEAD
+        draft.uow.jobs.allocate(reached)
+        found = Arriving(mark.id, mark.token, source, mark.run, reached=reached)
         marking.add(draft, found)
         return found
     if found.token != mark.token:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from jobq import lifecycle
 from jobq.draft import Draft
 from jobq.errors import ConfigError, StorageCorrupt
-from jobq.model.records import Log, Place, Record, TopicState, Total
+from jobq.model.records import Entry, Log, Place, Record, TopicState, Total
 from jobq.model.status import IN_RESERVED, Status
 from jobq.ports import UnitOfWork
 from jobq.verbs import marking
 from jobq.verbs.marking import TOPIC, Arriving, Leaving
+
+log = logging.getLogger("jobq")
 
 JOBS = 1_000
 """Jobs of a batch, at the most."""
@@ -107,7 +110,7 @@ def check_free(there: str, found: Arriving | None, contents: str) -> None:
 
 
 def _check_same(mark: Leaving, here: str, there: str, found: Arriving | None) -> None:
-    give_up = f"cancel job {mark.id} of topic {TOPIC!r} in {here}, and begin anew"
+    give_up = f"cancel job {mark.id} of topic {TOPIC!r} in {here}, resume its topics, and begin anew"
     if found is None and mark.url == there:
         if mark.batch:
             raise ConfigError(
@@ -124,7 +127,7 @@ def _check_same(mark: Leaving, here: str, there: str, found: Arriving | None) ->
 def _unfinished(mark: Arriving, where: str) -> str:
     return (
         f"from {mark.url}: run that move again until it ends; if nothing is left to come, "
-        f"cancel job {mark.id} of topic {TOPIC!r} in {where}"
+        f"cancel job {mark.id} of topic {TOPIC!r} in {where}, and resume its topics"
     )
 
 
@@ -178,11 +181,12 @@ def take(draft: Draft, run: int, topic: str, n: int) -> int:
 
 def batch(uow: UnitOfWork, mark_id: int, after: int) -> Batch:
     """The next jobs behind the id `after`, but for the mark: those of paused topics that are not Reserved."""
-    records = uow.jobs.page(after, JOBS)
-    last = records[-1].id if len(records) == JOBS else None
+    found = uow.jobs.page(after, JOBS)
+    last = found[-1].id if len(found) == JOBS else None
+    records = [record for record in found if record.id != mark_id]
     are_paused = {topic: _is_paused(uow, topic) for topic in {record.topic for record in records}}
     paused = [record for record in records if are_paused[record.topic]]
-    going = [record for record in paused if record.status is not Status.RESERVED and record.id != mark_id]
+    going = [record for record in paused if record.status is not Status.RESERVED]
     parcels: list[Parcel] = []
     size = 0
     for begin in range(0, len(going), CHUNK):
@@ -206,7 +210,15 @@ def _is_paused(uow: UnitOfWork, topic: str) -> bool:
 def _packed(uow: UnitOfWork, records: Sequence[Record]) -> Iterator[Parcel]:
     payloads = uow.jobs.payloads([record.id for record in records])
     for record, payload in zip(records, payloads, strict=True):
-        yield Parcel(record, payload, uow.jobs.logs(record.id))
+        yield Parcel(record, payload, _log_of(uow, record.id))
+
+
+def _log_of(uow: UnitOfWork, job_id: int) -> Log:
+    try:
+        return uow.jobs.logs(job_id)
+    except StorageCorrupt as problem:  # which is no reason to leave the job behind, and with it the whole move
+        log.warning("job %d goes without its log: %s", job_id, problem)
+        return Log(0, (Entry(job_id, uow.now.wall, f"its log was left behind in a move: {problem}"),))
 
 
 def forget(draft: Draft, run: int, number: int, parcels: Sequence[Parcel]) -> list[int]:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -59,8 +60,15 @@ class Shell:
 
     def run(self, *arguments: object, stdin: bytes = b"", **environ: str) -> Outcome:
         """Run a command to its end."""
+        return self._ended(self.command(*arguments), stdin, environ)
+
+    def script(self, text: str, *arguments: str) -> Outcome:
+        """Run a program in Python, which may change a command and call it, to its end."""
+        return self._ended([sys.executable, "-c", text, *arguments], b"", {})
+
+    def _ended(self, command: Sequence[str], stdin: bytes, environ: Mapping[str, str]) -> Outcome:
         process = subprocess.run(
-            self.command(*arguments),
+            command,
             cwd=self.folder,
             env=environment(**environ),
             input=stdin,

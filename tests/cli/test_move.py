@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import random
 import re
-import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -142,25 +142,73 @@ def test_ctrl_c_says_that_the_same_command_goes_on(shell: Shell) -> None:
         assert payloads(other).keys() == {1, 2, 3}
 
 
+LATE = """
+import jobq
+from jobq.cli import main
+from jobq.moving import Mover
+
+open_topics = Mover._open_topics
+
+def too_late(self, *arguments):
+    open_topics(self, *arguments)
+    jobq.JobService(self._source).enqueue("mail")
+
+Mover._open_topics = too_late
+main()
+"""
+
+
+def test_what_comes_behind_the_end_is_told_and_can_be_worked_on_where_it_is(shell: Shell) -> None:
+    lived_in(shell)
+    outcome = shell.script(LATE, "move", SRC, DST, "--yes")
+    assert (outcome.status, outcome.out) == (0, f"moved 6 jobs to {DST}\n")
+    assert outcome.err == (
+        f"jobq: 1 job was enqueued in {SRC} behind the move, and stays: enqueue in {DST} from now on, and have workers "
+        f"do what is left in {SRC}\n"
+    )
+    with opened(shell, SRC) as source:
+        assert len(source.reserve("mail", 9)) == 1
+
+
+BY_BATCHES = """
+import sys
+from jobq.cli import main
+from jobq.moving import Mover
+from jobq.verbs import leaving
+
+leaving.JOBS = 100
+carry = Mover._carry
+
+def told(self, *arguments):
+    print("batch", flush=True)
+    sys.stdin.readline()
+    carry(self, *arguments)
+
+Mover._carry = told
+main()
+"""
+
+
 @pytest.mark.parametrize("seed", [1, 2])
 def test_killed_at_random_points_and_run_again_it_loses_and_doubles_nothing(shell: Shell, seed: int) -> None:
     rng = random.Random(seed)
     before = lived_in(shell, 9_000)
-    command = shell.command("move", SRC, DST, "--yes")
-    kills = 0
+    command = [sys.executable, "-c", BY_BATCHES, "move", SRC, DST, "--yes"]
     for _ in range(4):
-        with subprocess.Popen(command, env=environment(), cwd=shell.folder, stdout=subprocess.PIPE) as process:
-            try:
-                process.wait(rng.uniform(0.1, 0.25))
-            except subprocess.TimeoutExpired:
-                process.send_signal(signal.SIGKILL)
-                kills += 1
+        with subprocess.Popen(
+            command, env=environment(), cwd=shell.folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            batches = rng.randrange(1, 20)
+            process.stdin.write(b"\n" * batches)
+            process.stdin.flush()
+            assert [process.stdout.readline() for _ in range(batches)] == [b"batch\n"] * batches
+            process.kill()  # in the middle of the last batch, or as it waits behind it
     last = move(shell)
-    assert last.status in ((0,) if kills == 4 else (0, 75)), last
-    assert re.match(r"moved [\d,]+ jobs? to|$", last.out)
+    assert re.fullmatch(rf"moved [\d,]+ jobs to {re.escape(DST)}\n", last.out), last
     with opened(shell, DST) as other, opened(shell, SRC) as source:
         assert payloads(other) == before
         assert (source.topics(), other.verify(), source.verify()) == ([], [], [])
         assert (other.stats("mail").enqueued, other.stats("mail").done, other.stats("mail").dead) == (9_000, 1, 1)
         check_invariants(other._storage)
-    assert kills

@@ -30,7 +30,7 @@ from jobq.draft import Draft, commit
 from jobq.repos import MemoryStorage
 from jobq.tasks import Schedules, Tasks
 from jobq.testing import drain
-from jobq.verbs import leaving, marking
+from jobq.verbs import arriving, leaving, marking
 from tests.clocks import PATIENCE, ManualClock
 from tests.contract.moves import PAIRS, Pair, fill, is_bare, pairs, settle_differently, world
 from tests.contract.scenes import enqueue_named, given, take, unchanged
@@ -163,6 +163,29 @@ def test_schedules_go_along(source: JobService, target: JobService, clock: Manua
     assert [job.name for job in target.reserve("t", 5)] == ["tick"]
 
 
+def test_a_schedule_that_a_worker_installs_on_either_side_meanwhile_ticks_once(
+    source: JobService, target: JobService, clock: ManualClock
+) -> None:
+    tasks = Tasks("t")
+    tasks.every(60)(tasks.task(name="tick")(lambda: None))
+    drain(Worker(source, "elsewhere", tasks=tasks))
+    begun: list[JobService] = []
+
+    def begin_again(at: MoveProgress) -> None:
+        for svc, moved in ((target, 0), (source, 1)):
+            if at.moved == moved and svc not in begun:
+                begun.append(svc)
+                drain(Worker(svc, "elsewhere", tasks=tasks))
+
+    source.move_to(target, progress=begin_again)
+    for tick in range(1, 4):
+        clock.advance(60)
+        drain(Worker(target, "elsewhere", tasks=tasks))
+        assert target.stats("t").enqueued == tick
+    assert target.stats("jobq.schedules").now[Status.DELAYED] == 1
+    assert len(begun) == 2
+
+
 def test_batches_end_where_payloads_are_large(
     source: JobService, target: JobService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -248,9 +271,27 @@ def test_who_enqueues_in_the_other_already_keeps_his_jobs_and_totals(
     pair.check()
 
 
-def test_jobs_of_both_with_the_same_id_end_the_move_until_one_is_gone(
-    pair: Pair, source: JobService, target: JobService
+def test_what_holders_enqueue_in_the_source_has_no_id_of_a_job_that_is_new_in_the_other(
+    pair: Pair, source: JobService, target: JobService, clock: ManualClock
 ) -> None:
+    job = given(source)
+    late: list[int] = []
+
+    def go_on(at: MoveProgress) -> None:
+        if at.reserved and not late:
+            late.extend(enqueue_named(target, "new"))
+            job.done(then=[NewJob("then")])
+
+    assert source.move_to(target, progress=go_on).moved == 2
+    assert target.get(late[0]).name == "new"
+    assert len(target.reserve("then", 9)) == 1
+    pair.check()
+
+
+def test_jobs_of_both_with_the_same_id_end_the_move_until_one_is_gone(
+    pair: Pair, source: JobService, target: JobService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arriving, "AHEAD", 0)
     enqueue_named(source, "first")
     both: list[int] = []
 
@@ -342,6 +383,25 @@ def test_reserved_jobs_are_waited_for(
     assert (info.retry_count, target.stats("t").expired) == {"retried": (1, 0), "over": (1, 1)}.get(end, (0, 0))
     assert is_bare(source)
     pair.check()
+
+
+def test_it_sleeps_while_it_waits_even_if_somebody_resumes_the_topic_of_its_mark(
+    source: JobService, target: JobService, clock: ManualClock
+) -> None:
+    job = given(source)
+    looks: list[MoveProgress] = []
+
+    def resume(at: MoveProgress) -> None:
+        source.resume(marking.TOPIC)
+        looks.append(at)
+        assert len(looks) < 20, "it looks again and again"
+
+    with ThreadPoolExecutor(1) as pool:
+        moving = pool.submit(source.move_to, target, progress=resume)
+        moving.add_done_callback(lambda _: clock.sleeping.release())  # lest this waits in vain
+        assert clock.sleeping.acquire(timeout=PATIENCE)
+        job.done()
+        assert moving.result(PATIENCE).moved == 1
 
 
 def test_a_job_that_is_done_ends_the_wait_at_once(source: JobService, target: JobService, clock: ManualClock) -> None:
@@ -475,9 +535,10 @@ def test_a_move_is_given_up_by_canceling_its_mark(memory: tuple[JobService, JobS
     with pytest.raises(ConfigError, match=rf"cancel job (\d+) of topic '{marking.TOPIC}'") as refusal:
         source.move_to(elsewhere)
     [number] = re.findall(r"cancel job (\d+)", str(refusal.value))
+    assert f"in {source.url}, resume its topics, and begin anew" in str(refusal.value)
     source.cancel(int(number))
+    source.resume("t")
     assert source.move_to(elsewhere).moved == 1
-    elsewhere.resume("t")
     assert [job.name for job in elsewhere.reserve("t", 5)] == ["2"]
     assert is_bare(source)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
@@ -16,6 +17,7 @@ import pytest
 import jobq
 from jobq import ConfigError, StorageCorrupt, StorageError, StorageVersion
 from jobq.repos.lmdb import LmdbStorage
+from jobq.repos.lmdb.directory import Presence
 from jobq.repos.lmdb.host import this_host
 from tests.clocks import PATIENCE, ManualClock
 
@@ -54,6 +56,26 @@ def test_sync_and_max_size_belong_to_the_directory(tmp_path: Path) -> None:
     with jobq.open(url):
         assert properties(tmp_path / "jobs")["sync"] == "off"
         assert properties(tmp_path / "jobs")["max_size"] == 2_000_000
+
+
+def test_who_opens_waits_for_one_that_was_killed_until_it_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system takes the locks of a killed opener, or compaction, one by one: first that of the gate."""
+    LmdbStorage(tmp_path / "jobs").close()
+    lock = Presence._lock
+
+    with open(tmp_path / "jobs" / "jobq.lock", "rb") as killed:
+        fcntl.flock(killed, fcntl.LOCK_EX)
+
+        def gone(presence: Presence, fd: int, operation: int) -> bool:
+            if operation == fcntl.LOCK_SH:  # this waits
+                fcntl.flock(killed, fcntl.LOCK_UN)
+            return lock(presence, fd, operation)
+
+        monkeypatch.setattr(Presence, "_lock", gone)
+        LmdbStorage(tmp_path / "jobs", sync="off").close()
+    assert properties(tmp_path / "jobs")["sync"] == "off", "it was alone by then, and could change that"
 
 
 def test_who_opens_alone_may_change_them(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 import jobq
 from jobq import ConfigError, JobService, MoveProgress, NewJob, StorageFull
-from jobq.codec import id_key
+from jobq.codec import id_key, line_key
 from jobq.repos import MemoryStorage
 from jobq.repos.lmdb import LmdbStorage
 from jobq.testing.invariants import check_invariants
@@ -199,6 +199,26 @@ def test_what_cannot_be_read_stays_and_is_told(tmp_path: Path, clock: ManualCloc
     with pytest.raises(ConfigError, match="is not empty"):
         source.move_to(target)
     assert source.move_to(JobService(MemoryStorage(clock=clock))).moved == 1
+    storage.close()
+
+
+def test_a_job_goes_without_its_log_if_that_cannot_be_read(
+    tmp_path: Path, clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    storage = LmdbStorage(tmp_path / "jobs", sync="off", clock=clock)
+    source, target = JobService(storage), JobService(MemoryStorage(clock=clock))
+    id = source.enqueue("t", payload="payload")
+    [job] = source.reserve("t")
+    job.log("a line")
+    job.release()
+    environment = storage._environment
+    with environment.env.begin(write=True) as txn:
+        txn.put(line_key(id, 0), b"\x07", db=environment.dbs.logs)
+    assert source.move_to(target).moved == 1
+    [line] = target.logs(id)
+    assert line.message.startswith(f"its log was left behind in a move: a line of the log of job {id} cannot be read")
+    assert target.payload(id) == b"payload"
+    assert f"job {id} goes without its log" in caplog.text
     storage.close()
 
 

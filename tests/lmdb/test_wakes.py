@@ -20,7 +20,7 @@ import pytest
 import jobq
 from jobq import Job, JobService, NewJob, ServiceClosed
 from jobq.repos.lmdb import LmdbStorage
-from jobq.repos.lmdb.board import SLOTS, Board
+from jobq.repos.lmdb.board import _NAMES, SLOTS, Board
 from tests.clocks import PATIENCE, ManualClock
 
 ROOT = Path(__file__).parents[2]
@@ -318,6 +318,27 @@ def test_a_closed_service_ends_its_thread_and_gives_up_its_slot(directory: Path,
         waiter.join(PATIENCE)
         assert (threading.active_count(), len(sockets(directory))) == (before + 1, 1)
     assert (threading.active_count(), sockets(directory)) == (before, [])
+
+
+def test_a_slot_that_is_given_up_while_it_is_looked_at_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    board = Board(tmp_path / "board")
+    slot = board.claim("0123456789abcdef")
+    assert slot is not None
+    read = Board._name
+
+    def read_and_given_up(self: Board, number: int) -> bytes | bytearray:
+        name = read(self, number)
+        self._map[_NAMES:] = bytes(SLOTS * 16)
+        return name
+
+    board.give_up(slot)
+    board.show(slot, ["t"])  # as whoever was interrupted between the two
+    assert board.waiting("t", None) == []
+    slot = board.claim("0123456789abcdef")
+    monkeypatch.setattr(Board, "_name", read_and_given_up)
+    assert board.slots() == [slot]
+    assert board.slots() == []
+    board.close()
 
 
 def test_a_board_that_is_full_has_no_slot(tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ class Board:
 
     def slots(self) -> list[Slot]:
         """All slots that are taken."""
-        return [self._slot(number) for number in range(self._used()) if self._name(number) != _FREE]
+        return self._taken(range(self._used()))
 
     def waiting(self, channel: str, but: Slot | None) -> list[Slot]:
         """The slots of processes, except `but`, that wait in a channel, or in one of the same bit."""
@@ -92,7 +92,7 @@ class Board:
         masks = struct.unpack_from(f"<{used}Q", self._map, _MASKS)
         bit = _bit(channel)
         own = -1 if but is None else but.number
-        return [self._slot(number) for number, mask in enumerate(masks) if mask & bit and number != own]
+        return self._taken(number for number, mask in enumerate(masks) if mask & bit and number != own)
 
     def close(self) -> None:
         """Let go of the map; another thread that is looking at it finds that nobody waits."""
@@ -118,8 +118,10 @@ class Board:
     def _used(self) -> int:
         return min(SLOTS, self._map[0] | self._map[1] << 8)
 
-    def _slot(self, number: int) -> Slot:
-        return Slot(number, self._name(number).decode("ascii", "replace"))
+    def _taken(self, numbers: Iterable[int]) -> list[Slot]:
+        # Each name is read once: another process may free the slot, or take it, at any moment.
+        names = [(number, self._name(number)) for number in numbers]
+        return [Slot(number, name.decode("ascii", "replace")) for number, name in names if 0 not in name]
 
     def _name(self, number: int) -> bytes | bytearray:
         at = _NAMES + number * _NAME_BYTES

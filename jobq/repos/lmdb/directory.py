@@ -17,7 +17,7 @@ from jobq.repos.lmdb.failures import system_error
 from jobq.repos.lmdb.filesystems import check_local
 from jobq.repos.lmdb.guarding import check_file, check_folder, make_folder, open_private
 from jobq.repos.lmdb.holders import holders_of
-from jobq.repos.lmdb.properties import fsync_folder
+from jobq.repos.lmdb.properties import fsync_folder, is_for_one_process
 
 try:
     import fcntl
@@ -51,12 +51,7 @@ class Presence:
             self._lock(gate, fcntl.LOCK_EX)
             self._fd = _lock_file(self._path / "jobq.lock")
             try:
-                alone = self._lock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if not alone and not self._lock(self._fd, fcntl.LOCK_SH | fcntl.LOCK_NB):
-                    raise ConfigError(
-                        f"{self._path} is open in another process with topics=memory, which shares it with none: "
-                        "close it there first"
-                    )
+                alone = self._mark()
                 yield alone
             except BaseException:
                 self.leave()
@@ -66,6 +61,21 @@ class Presence:
                 self._lock(self._fd, fcntl.LOCK_SH)
         finally:
             os.close(gate)
+
+    def _mark(self) -> bool:
+        """Within the gate: take the mark; says whether no other process has it."""
+        while True:
+            if self._lock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB):
+                return True
+            if self._lock(self._fd, fcntl.LOCK_SH | fcntl.LOCK_NB):
+                return False
+            if is_for_one_process(self._path):
+                raise ConfigError(
+                    f"{self._path} is open in another process with topics=memory, which shares it with none: "
+                    "close it there first"
+                )
+            # Whoever was killed as he opened or compacted the directory: his locks go one by one, the gate before this.
+            self._lock(self._fd, fcntl.LOCK_SH)
 
     @contextmanager
     def alone(self) -> Iterator[bool]:

@@ -116,6 +116,15 @@ def write_properties(path: Path, properties: Properties, *, is_durable: bool) ->
         raise system_error(problem, f"{path / 'jobq.json'} cannot be written") from problem
 
 
+def is_for_one_process(path: Path) -> bool:
+    """Whether who has the directory open has its places in memory, if anybody has it open and nobody is about to.
+
+    Raises StorageCorrupt, StorageVersion, StorageError.
+    """
+    stored = _read(path)
+    return stored is not None and stored.topics == "memory"
+
+
 def is_directory_of_a_queue(path: Path) -> bool:
     """Whether a directory has a queue, in whichever state."""
     return os.path.lexists(path / "jobq.json") or os.path.lexists(path / "data.mdb")
