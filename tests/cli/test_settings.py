@@ -149,3 +149,12 @@ def test_what_others_write_into_a_dotenv_is_passed_over(bare: Shell) -> None:
 def test_a_queue_in_memory_is_another_one_in_each_process(bare: Shell) -> None:
     assert bare.done("enqueue", "mail", "--url", "memory://x").out == "1\n"
     assert "there is no topic" in bare.refused(75, "topics", "--url", "memory://x")
+
+
+@pytest.mark.parametrize("option", ["--url", "--queue"])
+def test_an_option_that_is_empty_is_no_wish_for_the_default(bare: Shell, option: str) -> None:
+    with jobq.open(f"lmdb://{bare.folder}/jobq-data") as svc:
+        svc.enqueue("mail")
+    said = bare.refused(2, "cancel", "--topic", "mail", option, "")
+    assert f"Invalid value for '{option}': it is empty" in said
+    assert bare.run("topics", "--json").objects[0]["now"]["ready"] == 1
