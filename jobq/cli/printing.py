@@ -41,7 +41,8 @@ def console(*, stderr: bool = False) -> Console:
 
 def print_json(value: Mapping[str, Any]) -> None:
     """One object on a line of its own; datetimes in UTC, as ISO 8601 writes them."""
-    print(json.dumps(value, ensure_ascii=False, default=_plain))
+    is_unicode = sys.stdout.encoding.lower().startswith("utf")
+    print(json.dumps(value, ensure_ascii=not is_unicode, default=_plain))
 
 
 def _plain(value: object) -> object:
