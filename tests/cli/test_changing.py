@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -15,7 +17,7 @@ from jobq.cli.choosing import Choice
 from jobq.cli.finding import PAGE
 from jobq.cli.statuses import Interrupted
 from jobq.repos import LmdbStorage
-from tests.cli.commands import Shell, environment
+from tests.cli.commands import COMMAND, Shell, environment
 from tests.cli.terminal import Terminal, terminal
 from tests.clocks import ManualClock
 
@@ -143,6 +145,11 @@ def test_older_than(tmp_path: Path) -> None:
         (("reschedule", "1"), "Say when: --at a time, or after a --delay."),
         (("reschedule", "1", "--at", "2100-01-01", "--delay", "1"), "Say when: --at a time, or after a --delay."),
         (("cancel", "--older-than", "old"), "'old' is no duration"),
+        (("cancel", "--older-than", "9" * 20), "a duration must be at most 3162240000 seconds (100 years), not 1"),
+        (("prune", "--older-than", "9" * 400), "a duration must be a finite number of seconds, not inf."),
+        (("reschedule", "1", "--delay", "200000d"), "a duration must be at most 3162240000 seconds (100 years)"),
+        (("reschedule", "1", "--at", "0001-01-01T00:00+23:00"), "is no time: write it as 2030-01-31T08:00 (local)"),
+        (("reschedule", "1", "--at", "9999-12-31T23:59-23:00"), "is no time: write it as 2030-01-31T08:00 (local)"),
         (("clear",), "Missing argument 'TOPIC'."),
         (("pause",), "Missing argument 'TOPICS...'."),
     ],
@@ -324,3 +331,31 @@ def test_a_time_is_local_unless_it_says_otherwise(shell: Shell) -> None:
     soon = datetime.now(UTC) + timedelta(days=1)
     shell.done("reschedule", "1", "--at", soon.isoformat())
     assert datetime.fromisoformat(shell.done("show", "1", "--json").objects[0]["run_at"]) == soon
+
+
+BREAKING_IN = """
+import sys
+from jobq.cli import sweeping
+from jobq.cli.running import run
+whole = sweeping.JobService.{verb}
+def broken(svc, *arguments, **keywords):
+    whole(svc, *arguments, **keywords)
+    raise KeyboardInterrupt
+sweeping.JobService.{verb} = broken
+sys.exit(run(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("clear", "mail"), "interrupted: 0 jobs waiting still, and the same command goes on"),
+        (("prune",), "interrupted: what is deleted stays so, and the same command goes on"),
+    ],
+)
+def test_ctrl_c_in_a_topic_as_a_whole_says_how_to_go_on(shell: Shell, arguments: tuple[str, ...], said: str) -> None:
+    fill(shell, 2)
+    script = BREAKING_IN.format(verb=arguments[0])
+    command = [sys.executable, "-c", script, *shell.command(*arguments, "--yes")[len(COMMAND) :]]
+    ended = subprocess.run(command, cwd=shell.folder, env=environment(), capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", f"jobq: {said}\n")
