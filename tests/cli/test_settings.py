@@ -132,12 +132,18 @@ def test_what_is_wrong_in_a_variable_is_one_line(bare: Shell) -> None:
     [
         (b"A=1\nJOBQ_URL 'lmdb:secret'\n", "jobq: .env, line 2: write a setting as JOBQ_URL=lmdb:jobs"),
         (b"JOBQ_URL='lmdb:secret\n", "jobq: .env, line 1: write a setting as JOBQ_URL=lmdb:jobs"),
+        (
+            b"JOBQ_ULR=lmdb:secret\n",
+            "jobq: .env: unknown key 'JOBQ_ULR' (did you mean 'JOBQ_URL'?): it knows JOBQ_QUEUE",
+        ),
         (b"JOBQ_URL=\xff\n", "jobq: .env is no text in UTF-8: invalid start byte at byte 9"),
     ],
 )
 def test_a_broken_dotenv_is_one_line_that_shows_no_value(bare: Shell, written: bytes, message: str) -> None:
     (bare.folder / ".env").write_bytes(written)
-    assert bare.refused(1, "topics") == message
+    said = bare.refused(1, "topics")
+    assert said.startswith(message)
+    assert "secret" not in said
 
 
 def test_what_others_write_into_a_dotenv_is_passed_over(bare: Shell) -> None:
