@@ -259,8 +259,25 @@ def test_jobs_that_others_change_meanwhile_are_left_and_named(shell: Shell, caps
         change(svc, Choice((), "mail", UNFINISHED, None), "cancel", "canceled", cancel, yes=True)
     said, problem = capsys.readouterr()
     assert said == "canceled 1 job\n"
-    assert problem.startswith("jobq: 2 jobs left unchanged: job")
+    assert problem.startswith("jobq: 2 jobs left unchanged, the last because job")
     assert statuses(shell) == {"done": 1, "canceled": 1}
+
+
+def test_however_many_are_left_they_are_said_in_one_line(shell: Shell, capsys: pytest.CaptureFixture[str]) -> None:
+    fill(shell, MANY)
+    with shell.queue() as svc:
+
+        def cancel(ids: list[int]) -> None:
+            if svc.status(ids[-1]) == Status.READY:  # the other command is always a page ahead
+                svc.cancel(ids)
+            svc.cancel(ids)
+
+        change(svc, Choice((), "mail", UNFINISHED, None), "cancel", "canceled", cancel, yes=True)
+    said, problem = capsys.readouterr()
+    assert said == "canceled 0 jobs\n"
+    needs = "cancel needs it ready or delayed or reserved"
+    last = MANY - MANY % PAGE + 1
+    assert problem == f"jobq: {MANY:,} jobs left unchanged, the last because job {last} is canceled: {needs}\n"
 
 
 def test_a_key_that_is_taken_leaves_a_dead_letter_where_it_is(shell: Shell) -> None:
