@@ -91,16 +91,22 @@ def change(svc: JobService, choice: Choice, verb: str, did: str, call: Verb, *, 
         call(list(choice.ids))
         print(f"{did} {count(number)}")
         return
-    changed = 0
+    changed = left = 0
+    last: JobqError | None = None
     try:
         for page in choice.pages(svc):
             refused, problem = change_what_can_be(page, call)
-            changed += len(page) - refused
-            if refused:
-                print(f"jobq: {count(refused)} left unchanged: {problem}", file=sys.stderr)
+            changed, left, last = changed + len(page) - refused, left + refused, problem or last
     except KeyboardInterrupt:
         raise Interrupted(f"interrupted: {did} {count(changed)} of {number:,}") from None
     print(f"{did} {count(changed)}")
+    if last is not None:
+        print(f"jobq: {count(left)} left unchanged, the last because {_reason(last)}", file=sys.stderr)
+
+
+def _reason(problem: JobqError) -> str:
+    """What an error says, but for how many jobs of its call it is about."""
+    return str(problem) if isinstance(problem, DuplicateJob) else str(problem).partition(" (")[0]
 
 
 def change_what_can_be(ids: Sequence[int], call: Verb) -> tuple[int, JobqError | None]:

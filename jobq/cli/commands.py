@@ -39,6 +39,10 @@ ATTRIBUTES = {"list": "list_"}
 """What a command is called in its module where Python has that name for something else."""
 
 
+LONGEST_HELP = 200
+"""Characters of what a command is for, which is wrapped in the help of all, and not to be cut."""
+
+
 class Commands(click.Group):
     """A group that knows where its commands are."""
 
@@ -67,6 +71,10 @@ class Commands(click.Group):
         """See click.Group, which would begin a line on stderr at Ctrl-C, and end the program at a closed pipe."""
         try:
             return super().invoke(ctx)
+        except click.UsageError as problem:
+            if problem.ctx is None and ctx.invoked_subcommand:  # as of an option without its value
+                problem.ctx = click.Context(self, parent=ctx, info_name=ctx.invoked_subcommand)
+            raise
         except KeyboardInterrupt:
             raise Interrupted("interrupted") from None
         except BrokenPipeError:
@@ -76,7 +84,9 @@ class Commands(click.Group):
         """See click.Group."""
         for title, section in SECTIONS.items():
             rows = [
-                (name, command.get_short_help_str(90)) for name in section if (command := self.get_command(ctx, name))
+                (name, command.get_short_help_str(LONGEST_HELP))
+                for name in section
+                if (command := self.get_command(ctx, name))
             ]
             with formatter.section(title):
                 formatter.write_dl(rows)

@@ -7,14 +7,14 @@ from io import StringIO
 from pathlib import Path
 
 from jobq.errors import ConfigError
-from jobq.settings.variables import PREFIX
+from jobq.settings.variables import PREFIX, check_names
 
 
 def read_dotfile(path: Path) -> Mapping[str, str]:
     """The variables of the file that begin with JOBQ_; none if there is no such file.
 
     Lines of others are passed over, whatever they are. Raises ConfigError for a line that names JOBQ_ and cannot be
-    read, or if the file is no text; OSError if it cannot be opened.
+    read or is no setting, or if the file is no text; OSError if it cannot be opened.
     """
     if not path.is_file():
         return {}
@@ -30,6 +30,6 @@ def read_dotfile(path: Path) -> Mapping[str, str]:
         if line.error and PREFIX in line.original.string:  # not shown, as a URL may hold a password
             raise ConfigError(f"{path}, line {line.original.line}: write a setting as {PREFIX}URL=lmdb:jobs")
     right = "".join(line.original.string for line in lines if not line.error)
-    return {
-        name: value or "" for name, value in dotenv_values(stream=StringIO(right)).items() if name.startswith(PREFIX)
-    }
+    found = dotenv_values(stream=StringIO(right))
+    check_names(found, str(path))
+    return {name: value or "" for name, value in found.items() if name.startswith(PREFIX)}

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import os
-import stat
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import click
 
 from jobq import inputs
+from jobq.cli import payloads
 from jobq.cli.parameters import DURATION, RETRIES, TIME, TOPIC, json_option
 from jobq.cli.printing import count, print_json
 from jobq.cli.statuses import Interrupted
 from jobq.cli.target import Target, target_options
 from jobq.errors import JobqError
+from jobq.model.options import Limits
 from jobq.model.requests import NewJob
 from jobq.service import JobService
-
-BATCH = 1_000
-CHUNK = 1024 * 1024
-"""A batch of lines is so many jobs at the most, and what is read at once, in bytes."""
 
 
 @click.command()
@@ -69,20 +66,33 @@ def enqueue(
         raise click.UsageError("The payload is PAYLOAD, or a --file, or --lines of one: give one of them.")
     if lines and keywords["unique"] is not None:
         raise click.UsageError("--unique is for one job: with --lines all would have the same key.")
+    if quiet and as_json:
+        raise click.UsageError("--quiet prints no ids, and --json prints them: give one of them.")
     settings = target.settings()
     common = _keywords(topic, **keywords)
+    limits = settings.limits or Limits()
+    tell = partial(_tell, quiet=quiet, as_json=as_json)
+    # What is wrong with a payload is found out before a queue is made, or held up.
+    if lines:
+        with payloads.source(file) as source, target.open(create=True, settings=settings) as svc:
+            _enqueue_lines(svc, payloads.batches(source, limits), common, tell)
+        return
+    given = payloads.single(payload, file, limits)
+    with target.open(create=True, settings=settings) as svc:
+        tell([svc.enqueue(payload=given, **common)])
 
-    def tell(ids: list[int]) -> None:
+
+def _tell(ids: Sequence[int], *, quiet: bool, as_json: bool) -> None:
+    """Print ids. Raises ClickException if that fails, or who reads the message would enqueue the jobs once more."""
+    try:
         for id in [] if quiet else ids:
             print_json({"id": id}) if as_json else print(id)
         sys.stdout.flush()
-
-    with target.open(create=True, settings=settings) as svc:
-        if not lines:
-            tell([svc.enqueue(payload=_payload(payload, file), **common)])
-            return
-        with _source(file) as source:
-            _enqueue_lines(svc, source, common, tell)
+    except BrokenPipeError:
+        raise
+    except OSError as problem:
+        which = f"job {ids[0]} is" if len(ids) == 1 else f"jobs {ids[0]} to {ids[-1]} are"
+        raise click.ClickException(f"{which} enqueued, but that cannot be printed: {problem.strerror}") from problem
 
 
 def _keywords(
@@ -130,64 +140,28 @@ def _header(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _payload(payload: str | None, file: Path | None) -> bytes:
-    """The payload of a single job; arguments are bytes that need not be text."""
-    if file is not None:
-        return file.read_bytes()
-    if payload == "-" or (payload is None and _is_piped_in()):
-        return sys.stdin.buffer.read()
-    return os.fsencode(payload or "")
-
-
-def _is_piped_in() -> bool:
-    """Whether standard input is a pipe or a file; what services and cron give is neither, and may never end."""
-    try:
-        mode = os.fstat(sys.stdin.fileno()).st_mode
-    except (OSError, AttributeError):  # it is closed
-        return False
-    return stat.S_ISFIFO(mode) or stat.S_ISREG(mode)
-
-
-@contextmanager
-def _source(file: Path | None) -> Iterator[BinaryIO]:
-    if file is None:
-        yield sys.stdin.buffer
-    else:
-        with file.open("rb") as opened:
-            yield opened
-
-
 def _enqueue_lines(
-    svc: JobService, source: BinaryIO, common: dict[str, Any], tell: Callable[[list[int]], None]
+    svc: JobService, batches: Iterator[list[bytes]], common: dict[str, Any], tell: Callable[[list[int]], None]
 ) -> None:
     """Enqueue a job for each line, and tell the ids of each batch. What breaks in says how many are in."""
     done = 0
     try:
         with _progress() as show:
-            for batch in _batches(source):
+            for batch in batches:
                 ids = svc.enqueue_many([NewJob(payload=line, **common) for line in batch])
                 done += len(batch)
                 tell(ids)
                 show(done)
     except KeyboardInterrupt:
         raise Interrupted(f"interrupted: {_so_far(done)}") from None
-    except JobqError as problem:
+    except BrokenPipeError:
+        raise click.ClickException(f"nobody reads the ids, which --quiet leaves out ({_so_far(done)})") from None
+    except (JobqError, click.ClickException) as problem:
         raise click.ClickException(f"{problem} ({_so_far(done)})") from problem
 
 
 def _so_far(done: int) -> str:
     return f"{count(done, 'line')} enqueued: go on with line {done + 1}" if done else "no line is enqueued"
-
-
-def _batches(source: BinaryIO) -> Iterator[list[bytes]]:
-    """The lines without their ends, in batches: what is there, but bounded, so that a slow pipe holds up none."""
-    rest = b""
-    while chunk := os.read(source.fileno(), CHUNK):
-        *lines, rest = (rest + chunk).split(b"\n")
-        for start in range(0, len(lines), BATCH):
-            yield [line.removesuffix(b"\r") for line in lines[start : start + BATCH]]
-    if rest:
-        yield [rest]
 
 
 @contextmanager

@@ -97,6 +97,8 @@ def dead(target: Target, /, topic: str | None, limit: int | None, as_json: bool)
 @click.pass_obj
 def show(target: Target, /, id: int, only_payload: bool, as_json: bool) -> None:
     """Show all that is known of a job."""
+    if only_payload and as_json:
+        raise click.UsageError("--payload writes it as it is, and --json has it as text: give one of them.")
     with target.open() as svc:
         job, payload = svc.get(id), svc.payload(id)
     if only_payload:

@@ -38,6 +38,7 @@ def move(target: Target, /, source_url: str, other_url: str, take: bool, yes: bo
     DST_URL names an empty storage, or one to which the same move was begun: killed or interrupted, it goes on when it
     is run again, and no job is lost or doubled. Let producers enqueue in the other one only.
     """
+    _check_queues(target, other_url)
     with open_service(source_url, create=False) as source:
         number = sum(sum(source.stats(topic).now.values()) for topic in source.topics())
         confirm(f"Move {count(number)} from {source_url} to {other_url}?", number, yes=yes)
@@ -55,6 +56,16 @@ def move(target: Target, /, source_url: str, other_url: str, take: bool, yes: bo
         )
     if moved.unreadable:
         print(f"jobq: {count(moved.unreadable)} cannot be read and stay: see jobq verify", file=sys.stderr)
+
+
+def _check_queues(target: Target, other_url: str) -> None:
+    """Refuse what names a third queue, and a queue that does not outlive the command."""
+    if target != Target(debug=target.debug):
+        raise click.UsageError("The queues are SRC_URL and DST_URL: leave --url, --queue and --config out.")
+    if other_url.startswith("memory:"):
+        raise click.ClickException(
+            f"{other_url} would end with this command, and all jobs with it: name another storage, as lmdb:jobs"
+        )
 
 
 def _move(source: JobService, other: JobService, *, take: bool) -> MoveProgress:

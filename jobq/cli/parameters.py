@@ -14,6 +14,7 @@ from click.shell_completion import CompletionItem
 from jobq import inputs
 from jobq.cli.target import Target
 from jobq.model.status import Status
+from jobq.model.times import seconds
 from jobq.settings import FOREVER, parse_duration
 
 
@@ -51,15 +52,18 @@ class Topic(Parsed):
                 return []
 
 
+def _parse_duration(text: str) -> int | float:
+    return seconds(parse_duration(text), "a duration")
+
+
 def _parse_time(text: str) -> datetime:
     """An instant: a date and time of ISO 8601, local unless it says otherwise."""
     try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
+        return datetime.fromisoformat(text).astimezone()
+    except (ValueError, OverflowError):  # the latter at the ends of the calendar
         raise ValueError(
             f"{text[:80]!r} is no time: write it as 2030-01-31T08:00 (local), or 2030-01-31T08:00Z"
         ) from None
-    return found.astimezone()
 
 
 def _parse_retries(text: str) -> int | None:
@@ -76,7 +80,7 @@ def _parse_id(text: str) -> int:
     return int(text)
 
 
-DURATION = Parsed("duration", parse_duration)
+DURATION = Parsed("duration", _parse_duration)
 TIME = Parsed("time", _parse_time)
 RETRIES = Parsed("retries", _parse_retries)
 JOB_ID = Parsed("id", _parse_id)

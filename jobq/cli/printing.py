@@ -32,16 +32,18 @@ STYLES = {
 
 
 def console(*, stderr: bool = False) -> Console:
-    """The terminal, or what stands in its place. rich keeps colours off where it is none, or NO_COLOR is set."""
+    """The terminal, where rich honours NO_COLOR; or what stands in its place, without colours, FORCE_COLOR or not."""
     from rich.console import Console
 
-    stream = sys.stderr if stderr else sys.stdout
-    return Console(stderr=stderr, highlight=False, width=None if stream.isatty() else ANY_WIDTH)
+    if (sys.stderr if stderr else sys.stdout).isatty():
+        return Console(stderr=stderr, highlight=False)
+    return Console(stderr=stderr, highlight=False, width=ANY_WIDTH, force_terminal=False)
 
 
 def print_json(value: Mapping[str, Any]) -> None:
     """One object on a line of its own; datetimes in UTC, as ISO 8601 writes them."""
-    print(json.dumps(value, ensure_ascii=False, default=_plain))
+    is_unicode = sys.stdout.encoding.lower().startswith("utf")
+    print(json.dumps(value, ensure_ascii=not is_unicode, default=_plain))
 
 
 def _plain(value: object) -> object:
@@ -70,13 +72,14 @@ class Rows:
     """A table that is printed page by page, so that it may have any length.
 
     columns: their titles; those that begin with `>` stand to the right. Where a terminal is too narrow, the widest are
-    cut.
+    cut; where that is not enough, lines go on in the next one.
     """
 
     def __init__(self, *columns: str) -> None:
         self._columns = columns
         self._widths: list[int] = []
         self._console = console()
+        self._is_bounded = self._console.width < ANY_WIDTH
 
     def add(self, rows: Iterable[Sequence[Cell]]) -> None:
         """Print further rows; the columns are as wide as the first of these pages needs."""
@@ -91,13 +94,13 @@ class Rows:
             titles = [len(title.lstrip(">")) for title in self._columns]
             sizes = zip(titles, *([cell.cell_len for cell in row] for row in page), strict=True)
             self._widths = _fitting(map(max, sizes), self._console.width)
-        is_bounded = self._console.width < ANY_WIDTH
+            self._console.width = max(self._console.width, sum(self._widths) + GAP * len(self._widths))
         for title, width in zip(self._columns, self._widths, strict=True):
             table.add_column(
                 title.lstrip(">"),
                 justify="right" if title.startswith(">") else "left",
                 min_width=width,
-                max_width=width if is_bounded else None,
+                max_width=width if self._is_bounded else None,
                 no_wrap=True,
                 overflow="ellipsis",
             )

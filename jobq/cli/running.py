@@ -49,6 +49,9 @@ def run(arguments: Sequence[str]) -> int:
     except (ReaderGone, BrokenPipeError):  # who reads the output has enough of it, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OF_SIGNAL + signal.SIGPIPE
+    except click.exceptions.NoArgsIsHelpError as problem:
+        problem.show()
+        return USAGE
     except BaseException as problem:
         if target.debug and not isinstance(problem, click.UsageError | SystemExit):
             traceback.print_exc()

@@ -10,7 +10,7 @@ from jobq.cli.choosing import confirm
 from jobq.cli.finding import pages
 from jobq.cli.parameters import DEAD, DURATION, TOPIC, before, topic_option, yes_option
 from jobq.cli.printing import count
-from jobq.cli.statuses import NothingThere
+from jobq.cli.statuses import Interrupted, NothingThere
 from jobq.cli.target import Target, target_options
 from jobq.model.status import Status
 from jobq.service import JobService
@@ -37,7 +37,10 @@ def prune(target: Target, /, topic: str | None, older_than: float | None, yes: b
                 for job in page
             )
             confirm(f"Delete {count(number, 'finished job')}?", number, yes=yes)
-        print(f"deleted {count(svc.prune(moment, topic=topic))}")
+        try:
+            print(f"deleted {count(svc.prune(moment, topic=topic))}")
+        except KeyboardInterrupt:
+            raise Interrupted("interrupted: what is deleted stays so, and the same command goes on") from None
 
 
 @click.command()
@@ -53,7 +56,10 @@ def clear(target: Target, /, topic: str, yes: bool) -> None:
         if not number:
             raise NothingThere(f"no job waits in topic {topic}")
         confirm(f"Cancel {count(number)} of topic {topic}?", number, yes=yes)
-        print(f"canceled {count(svc.clear(topic))}")
+        try:
+            print(f"canceled {count(svc.clear(topic))}")
+        except KeyboardInterrupt:
+            raise Interrupted(f"interrupted: {_waiting(svc, topic)} still, and the same command goes on") from None
 
 
 @click.command()
@@ -65,7 +71,7 @@ def pause(target: Target, /, topics: Sequence[str]) -> None:
     with target.open() as svc:
         for topic in topics:
             svc.pause(topic)
-            print(f"paused {topic}: {_waiting(svc, topic)} waiting")
+            print(f"paused {topic}: {_waiting(svc, topic)}")
 
 
 @click.command()
@@ -79,9 +85,9 @@ def resume(target: Target, /, topics: Sequence[str]) -> None:
             if not svc.stats(topic).paused:
                 raise NothingThere(f"topic {topic} is not paused")
             svc.resume(topic)
-            print(f"resumed {topic}: {_waiting(svc, topic)} waiting")
+            print(f"resumed {topic}: {_waiting(svc, topic)}")
 
 
 def _waiting(svc: JobService, topic: str) -> str:
     now = svc.stats(topic).now
-    return count(now[Status.READY] + now[Status.DELAYED])
+    return f"{count(now[Status.READY] + now[Status.DELAYED])} waiting"

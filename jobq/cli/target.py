@@ -76,6 +76,8 @@ def _tell_default() -> None:
 
 
 def _keep(context: click.Context, parameter: click.Parameter, value: Any) -> None:
+    if value == "":  # as of a variable that is not set, where the default would be another queue
+        raise click.BadParameter("it is empty: leave the option out, or give it a value.", context, parameter)
     if value and parameter.name:
         setattr(context.ensure_object(Target), parameter.name, value)
 

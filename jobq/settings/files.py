@@ -94,7 +94,7 @@ def _load(path: Path) -> dict[str, Any]:
     import tomllib  # here, as it takes longer to import than most commands need
 
     try:
-        return tomllib.loads(_read(path).decode())
+        return tomllib.loads(_read(path).decode("utf-8-sig"))  # some editors begin a file with a mark
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
         raise ConfigError(f"{path} is no TOML: {problem}") from problem
 

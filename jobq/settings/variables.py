@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from jobq.settings.keys import SECTIONS, STORAGE, Reader, check_key, read_value
@@ -26,18 +26,22 @@ READERS: Mapping[str, tuple[str, str, Reader]] = {
 }
 
 
+def check_names(names: Iterable[str], where: str) -> None:
+    """Raises ConfigError for a name that begins with JOBQ_ and is none of a setting's."""
+    for name in names:
+        if name.startswith(PREFIX) and not name.startswith((OF_A_JOB, *OF_KUBERNETES)):
+            check_key(name, (QUEUE, CONFIG, *READERS), where)
+
+
 def read_variables(environment: Mapping[str, str]) -> Layer:
     """The settings of an environment; a variable that is empty counts as not set.
 
     Raises ConfigError for a variable that begins with JOBQ_ and is not known, or whose value is not allowed.
     """
     sections: dict[str, dict[str, Any]] = {"storage": {}, "options": {}, "limits": {}, "worker": {}}
+    check_names(environment, "environment")
     for name, value in environment.items():
-        if not name.startswith(PREFIX) or name.startswith((OF_A_JOB, *OF_KUBERNETES)):
-            continue
-        check_key(name, (QUEUE, CONFIG, *READERS), "environment")
-        if name in (QUEUE, CONFIG) or not value:
-            continue
-        section, key, reader = READERS[name]
-        sections[section][key] = read_value(value, reader, name)
+        if name in READERS and value:
+            section, key, reader = READERS[name]
+            sections[section][key] = read_value(value, reader, name)
     return Layer(**sections)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -15,7 +17,7 @@ from jobq.cli.choosing import Choice
 from jobq.cli.finding import PAGE
 from jobq.cli.statuses import Interrupted
 from jobq.repos import LmdbStorage
-from tests.cli.commands import Shell, environment
+from tests.cli.commands import COMMAND, Shell, environment
 from tests.cli.terminal import Terminal, terminal
 from tests.clocks import ManualClock
 
@@ -143,6 +145,11 @@ def test_older_than(tmp_path: Path) -> None:
         (("reschedule", "1"), "Say when: --at a time, or after a --delay."),
         (("reschedule", "1", "--at", "2100-01-01", "--delay", "1"), "Say when: --at a time, or after a --delay."),
         (("cancel", "--older-than", "old"), "'old' is no duration"),
+        (("cancel", "--older-than", "9" * 20), "a duration must be at most 3162240000 seconds (100 years), not 1"),
+        (("prune", "--older-than", "9" * 400), "a duration must be a finite number of seconds, not inf."),
+        (("reschedule", "1", "--delay", "200000d"), "a duration must be at most 3162240000 seconds (100 years)"),
+        (("reschedule", "1", "--at", "0001-01-01T00:00+23:00"), "is no time: write it as 2030-01-31T08:00 (local)"),
+        (("reschedule", "1", "--at", "9999-12-31T23:59-23:00"), "is no time: write it as 2030-01-31T08:00 (local)"),
         (("clear",), "Missing argument 'TOPIC'."),
         (("pause",), "Missing argument 'TOPICS...'."),
     ],
@@ -252,8 +259,25 @@ def test_jobs_that_others_change_meanwhile_are_left_and_named(shell: Shell, caps
         change(svc, Choice((), "mail", UNFINISHED, None), "cancel", "canceled", cancel, yes=True)
     said, problem = capsys.readouterr()
     assert said == "canceled 1 job\n"
-    assert problem.startswith("jobq: 2 jobs left unchanged: job")
+    assert problem.startswith("jobq: 2 jobs left unchanged, the last because job")
     assert statuses(shell) == {"done": 1, "canceled": 1}
+
+
+def test_however_many_are_left_they_are_said_in_one_line(shell: Shell, capsys: pytest.CaptureFixture[str]) -> None:
+    fill(shell, MANY)
+    with shell.queue() as svc:
+
+        def cancel(ids: list[int]) -> None:
+            if svc.status(ids[-1]) == Status.READY:  # the other command is always a page ahead
+                svc.cancel(ids)
+            svc.cancel(ids)
+
+        change(svc, Choice((), "mail", UNFINISHED, None), "cancel", "canceled", cancel, yes=True)
+    said, problem = capsys.readouterr()
+    assert said == "canceled 0 jobs\n"
+    needs = "cancel needs it ready or delayed or reserved"
+    last = MANY - MANY % PAGE + 1
+    assert problem == f"jobq: {MANY:,} jobs left unchanged, the last because job {last} is canceled: {needs}\n"
 
 
 def test_a_key_that_is_taken_leaves_a_dead_letter_where_it_is(shell: Shell) -> None:
@@ -324,3 +348,31 @@ def test_a_time_is_local_unless_it_says_otherwise(shell: Shell) -> None:
     soon = datetime.now(UTC) + timedelta(days=1)
     shell.done("reschedule", "1", "--at", soon.isoformat())
     assert datetime.fromisoformat(shell.done("show", "1", "--json").objects[0]["run_at"]) == soon
+
+
+BREAKING_IN = """
+import sys
+from jobq.cli import sweeping
+from jobq.cli.running import run
+whole = sweeping.JobService.{verb}
+def broken(svc, *arguments, **keywords):
+    whole(svc, *arguments, **keywords)
+    raise KeyboardInterrupt
+sweeping.JobService.{verb} = broken
+sys.exit(run(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("clear", "mail"), "interrupted: 0 jobs waiting still, and the same command goes on"),
+        (("prune",), "interrupted: what is deleted stays so, and the same command goes on"),
+    ],
+)
+def test_ctrl_c_in_a_topic_as_a_whole_says_how_to_go_on(shell: Shell, arguments: tuple[str, ...], said: str) -> None:
+    fill(shell, 2)
+    script = BREAKING_IN.format(verb=arguments[0])
+    command = [sys.executable, "-c", script, *shell.command(*arguments, "--yes")[len(COMMAND) :]]
+    ended = subprocess.run(command, cwd=shell.folder, env=environment(), capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", f"jobq: {said}\n")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -99,6 +101,7 @@ def test_what_is_not_there(shell: Shell, arguments: tuple[str, ...]) -> None:
             ("list", "--status", "gone"),
             "'gone' is not one of 'ready', 'delayed', 'reserved', 'done', 'canceled', 'dead'.",
         ),
+        (("show", "1", "--payload", "--json"), "--payload writes it as it is, and --json has it as text: give one of"),
         (("list", "--limit", "-1"), "-1 is not in the range x>=0."),
         (("list", "--topic", "a b"), "topic 'a b' is not allowed"),
     ],
@@ -244,7 +247,7 @@ def test_colours_on_a_terminal_only(stocked: Shell) -> None:
         assert screen.colours("mail") == {"default"}
     with on_terminal(stocked, "list", "--status", "dead", NO_COLOR="1") as screen:
         assert screen.colours("dead") == {"default"}
-    assert "\x1b" not in stocked.done("list", TERM="xterm-256color").out
+    assert "\x1b" not in stocked.done("list", TERM="xterm-256color", FORCE_COLOR="1").out
 
 
 def test_long_names_are_cut_where_a_terminal_is_narrow(shell: Shell, tmp_path: Path) -> None:
@@ -258,3 +261,15 @@ def test_long_names_are_cut_where_a_terminal_is_narrow(shell: Shell, tmp_path: P
     assert row.count("…") == 2
     assert rest == []
     assert "n" * 200 in shell.done("list").out
+
+
+def test_no_column_is_lost_where_a_terminal_is_narrower_than_a_table(stocked: Shell) -> None:
+    for command in ("topics", "list"):
+        with terminal(
+            ["sh", "-c", f"stty cols 30; {shlex.join(stocked.command(command))}"], stocked.folder, environment()
+        ) as screen:
+            assert screen.end() == 0
+        written = re.sub(r"\x1b\[[\d;]*m", "", screen.written.decode()).splitlines()
+        plain = stocked.done(command).lines
+        assert words(written[0]) == words(plain[0])
+        assert [words(line)[:4] for line in written] == [words(line)[:4] for line in plain]

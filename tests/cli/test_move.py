@@ -13,7 +13,7 @@ import pytest
 import jobq
 from jobq import JobService, NewJob
 from jobq.testing import check_invariants
-from tests.cli.commands import Outcome, Shell, environment
+from tests.cli.commands import COMMAND, Outcome, Shell, environment
 from tests.cli.terminal import terminal
 
 SRC = "lmdb:src?sync=off"
@@ -86,6 +86,25 @@ def test_another_queue_in_its_way_is_refused_and_nothing_moved(shell: Shell) -> 
     with opened(shell, SRC) as source:
         assert payloads(source) == before
         assert not source.stats("mail").paused
+
+
+@pytest.mark.parametrize("url", ["memory://", "memory://shop"])
+def test_jobs_are_not_moved_to_where_they_would_end_with_the_command(shell: Shell, url: str) -> None:
+    before = lived_in(shell)
+    said = shell.refused(1, "move", SRC, url, "--yes")
+    assert said == f"jobq: {url} would end with this command, and all jobs with it: name another storage, as lmdb:jobs"
+    with opened(shell, SRC) as source:
+        assert payloads(source) == before
+
+
+@pytest.mark.parametrize("option", ["--url", "--queue", "--config"])
+def test_options_that_name_a_queue_are_refused_rather_than_ignored(shell: Shell, option: str) -> None:
+    lived_in(shell)
+    command = [*COMMAND, option, "lmdb:other", "move", SRC, DST, "--yes"]
+    ended = subprocess.run(command, cwd=shell.folder, env=environment(), capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith("jobq move: The queues are SRC_URL and DST_URL")
+    assert not (shell.folder / "dst").exists()
 
 
 def test_it_says_how_many_and_asks(shell: Shell) -> None:

@@ -40,6 +40,16 @@ def test_help_names_all_commands(anywhere: Shell) -> None:
     assert "75 nothing there" in said
 
 
+def test_without_a_command_it_says_which_there_are(anywhere: Shell) -> None:
+    ended = subprocess.run(COMMAND, cwd=anywhere.folder, env=environment(), capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr == anywhere.done("--help").out
+
+
+def test_no_help_is_cut(anywhere: Shell) -> None:
+    assert "..." not in anywhere.done("--help").out.replace("[ARGS]...", "")
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_each_command_says_what_it_does_and_takes_a_url(anywhere: Shell, name: str) -> None:
     command = commands.get_command(commands.make_context("jobq", [], resilient_parsing=True), name)

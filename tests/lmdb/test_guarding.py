@@ -248,6 +248,17 @@ def test_a_directory_of_roots_is_refused_to_other_users_with_the_reason() -> Non
     assert as_user(STRANGER, opening).startswith("ConfigError: /usr/bin belongs to user 0, and this process runs as us")
 
 
+def test_a_queue_that_its_user_may_not_look_into_is_not_said_to_be_absent() -> None:
+    def opening(folder: Path) -> object:
+        jobq.open(f"lmdb://{folder}/jobs").close()
+        (folder / "jobs").chmod(0)
+        return jobq.open(f"lmdb://{folder}/jobs", create=False)
+
+    said = as_user(STRANGER, opening)
+    assert said.startswith("StorageError: ")
+    assert "/jobs is not writable, which a queue needs even to read: change its owner or mode" in said
+
+
 def test_any_user_has_queues_of_his_own() -> None:
     def working(folder: Path) -> object:
         with jobq.open(f"lmdb://{folder}/jobs") as svc:

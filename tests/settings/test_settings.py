@@ -222,3 +222,8 @@ def test_open_without_a_url_reads_the_environment(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("JOBQ_URL", "")
     with pytest.raises(ConfigError, match="set it, as JOBQ_URL=lmdb:jobs"):
         jobq.open()
+
+
+def test_a_file_may_begin_with_the_mark_of_some_editors(tmp_path: Path) -> None:
+    (tmp_path / "jobq.toml").write_bytes(b'\xef\xbb\xbfurl = "lmdb:jobs"\n')
+    assert read_settings({}, tmp_path).url == f"lmdb://{tmp_path}/jobs"

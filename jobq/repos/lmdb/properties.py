@@ -126,8 +126,18 @@ def is_for_one_process(path: Path) -> bool:
 
 
 def is_directory_of_a_queue(path: Path) -> bool:
-    """Whether a directory has a queue, in whichever state."""
-    return os.path.lexists(path / "jobq.json") or os.path.lexists(path / "data.mdb")
+    """Whether a directory has a queue, in whichever state; one that this user may not look into passes for one."""
+    return _is_there(path / "jobq.json") or _is_there(path / "data.mdb")
+
+
+def _is_there(file: Path) -> bool:
+    try:
+        file.lstat()
+    except PermissionError:  # opening the directory says what keeps this user out
+        return True
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def check_settings(settings: Settings) -> None:
