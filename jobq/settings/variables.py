@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from typing import Any
 
-from jobq.settings.keys import SECTIONS, STORAGE, Reader, check_key, read_value
+from jobq.errors import ConfigError
+from jobq.settings.keys import SECTIONS, STORAGE, Reader, read_value
 from jobq.settings.records import Layer
 
 PREFIX = "JOBQ_"
@@ -30,7 +32,15 @@ def check_names(names: Iterable[str], where: str) -> None:
     """Raises ConfigError for a name that begins with JOBQ_ and is none of a setting's."""
     for name in names:
         if name.startswith(PREFIX) and not name.startswith((OF_A_JOB, *OF_KUBERNETES)):
-            check_key(name, (QUEUE, CONFIG, *READERS), where)
+            _check(name, where)
+
+
+def _check(name: str, where: str) -> None:
+    known = {one.removeprefix(PREFIX): one for one in (QUEUE, CONFIG, *READERS)}
+    if name.removeprefix(PREFIX) not in known:
+        near = get_close_matches(name.removeprefix(PREFIX), known, 1)  # without what all have in common
+        hint = f" (did you mean {known[near[0]]!r}?)" if near else ""
+        raise ConfigError(f"{where}: unknown key {name!r}{hint}: names that begin with {PREFIX} are settings alone")
 
 
 def read_variables(environment: Mapping[str, str]) -> Layer:

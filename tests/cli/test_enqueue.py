@@ -106,6 +106,7 @@ def test_a_key_that_is_taken(shell: Shell) -> None:
         (("mail", "--json", "--quiet"), "--quiet prints no ids, and --json prints them: give one of them."),
         (("mail", "--delay"), "Option '--delay' requires an argument."),
         (("mail", "--on-duplicate", "keep"), "--on-duplicate goes with --unique KEY."),
+        (("mail", "--header", "x=1", "--header", "x=2"), "--header names one twice: each has one text."),
         (("mail", "--header", "x"), "--header takes NAME=TEXT, not 'x'."),
         (("mail", "--unknown"), "No such option '--unknown'."),
         ((), "Missing argument 'TOPIC'."),

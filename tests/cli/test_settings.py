@@ -112,7 +112,7 @@ def test_looking_makes_no_queue(bare: Shell) -> None:
         ("urll = 'lmdb:x'", "jobq.toml: unknown key 'urll' (did you mean 'url'?): it knows url, sync, max_size"),
         ("[topics.mail]\nleese = 3", "jobq.toml: topics.mail: unknown key 'leese' (did you mean 'lease'?)"),
         ("[options]\nlease = 'soon'", "options: lease = 'soon': 'soon' is no duration: write seconds"),
-        ("url = 'lmdb:x'\nsync = 'fulll'", "sync must be"),
+        ("url = 'lmdb:x'\nsync = 'fulll'", "sync = 'fulll': must be one of full, normal, off"),
         ("url = 'redis://h'", "the scheme 'redis' names no storage"),
         ("url = ", "jobq.toml is no TOML"),
     ],
@@ -134,7 +134,7 @@ def test_what_is_wrong_in_a_variable_is_one_line(bare: Shell) -> None:
         (b"JOBQ_URL='lmdb:secret\n", "jobq: .env, line 1: write a setting as JOBQ_URL=lmdb:jobs"),
         (
             b"JOBQ_ULR=lmdb:secret\n",
-            "jobq: .env: unknown key 'JOBQ_ULR' (did you mean 'JOBQ_URL'?): it knows JOBQ_QUEUE",
+            "jobq: .env: unknown key 'JOBQ_ULR' (did you mean 'JOBQ_URL'?): names that begin with JOBQ_ are settings alone",
         ),
         (b"JOBQ_URL=\xff\n", "jobq: .env is no text in UTF-8: invalid start byte at byte 9"),
     ],

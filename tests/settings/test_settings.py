@@ -168,6 +168,8 @@ def test_nothing_set_is_no_url(tmp_path: Path) -> None:
         ("max_retries = 3", r"unknown key 'max_retries' \(did you mean 'options.max_retries'\?\)"),
         ("[worker]\nmax_retry = 3", r"worker: unknown key 'max_retry' \(did you mean 'options.max_retries'\?\)"),
         ("[options]\nsynk = 'off'", r"options: unknown key 'synk' \(did you mean 'sync'\?\)"),
+        ("sync = 'fast'", "sync = 'fast': must be one of full, normal, off"),
+        ("[worker]\nexecutor = 'fiber'", "worker: executor = 'fiber': must be one of thread, process"),
         ("[limits]\nbatch = 'many'", "limits: batch = 'many': must be a whole number"),
         ("[worker]\ntopics = []", r"worker: topics = \[\]: must be a list of names"),
         ("url = 3", "url = 3: must be text"),
