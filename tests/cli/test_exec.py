@@ -360,6 +360,20 @@ def test_ctrl_c_in_a_terminal_waits_for_programs(shell: Shell) -> None:
     assert get(shell).status == Status.DONE
 
 
+def test_a_terminal_that_is_closed_lets_programs_end(shell: Shell) -> None:
+    put(shell)
+    text = "touch begun; while [ ! -e go ]; do sleep 0.01; done; echo ended; echo ended >&2"
+    command = shell.command("worker", "--topic", "t", "--exec", "sh", "-c", text)
+    with terminal(command, shell.folder, environment()) as screen:
+        eventually((shell.folder / "begun").exists)
+        screen.wait_for("started")
+        screen.hang_up()
+        (shell.folder / "go").touch()
+        assert screen.process.wait(PATIENCE) == 0
+    assert get(shell).attempt == 1
+    assert get(shell).status == Status.DONE
+
+
 def test_ctrl_c_twice_in_a_terminal_gives_jobs_back(shell: Shell) -> None:
     put(shell)
     command = shell.command("worker", "--topic", "t", "--exec", "sh", "-c", FAMILY)
