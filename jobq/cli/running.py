@@ -13,6 +13,7 @@ import click
 
 from jobq.cli.commands import commands
 from jobq.cli.statuses import FAILED, NOTHING_THERE, USAGE, Interrupted, NothingThere, ReaderGone
+from jobq.cli.streams import open_streams
 from jobq.cli.target import Target
 from jobq.errors import JobNotFound, JobqError, StorageNotFound
 
@@ -41,6 +42,7 @@ KINDS: tuple[tuple[tuple[type[BaseException], ...], int, Said], ...] = (
 
 def run(arguments: Sequence[str]) -> int:
     """Run `jobq` with these arguments; returns the exit status."""
+    open_streams()
     target = Target()
     try:
         status = commands.main(list(arguments), "jobq", standalone_mode=False, obj=target)
