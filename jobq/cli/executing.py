@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import os
 import shutil
 import signal
@@ -11,17 +12,19 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 import click
 
 from jobq.aio import AsyncJob
 from jobq.cli.statuses import NOTHING_THERE
-from jobq.cli.supervising import Ended, Run
+from jobq.cli.supervising import SHORTAGES, Ended, Run
 from jobq.model.times import seconds
 from jobq.outcomes import ERROR_LENGTH, Reject, Release, Retry
 
 T = TypeVar("T")
+
+log = logging.getLogger("jobq.worker")
 
 GIVE_BACK = NOTHING_THERE
 """The exit status by which a program gives its job back, as it cannot be done now: EX_TEMPFAIL."""
@@ -53,9 +56,17 @@ class Program:
             await _stop(run, ended)
             raise
         except OSError as problem:
-            raise Retry(error=f"{self._executable} cannot be run: {problem.strerror}{_hint(problem)}") from None
+            self._refuse(job, problem)
         if how is not None:
             _settle(job, how)
+
+    def _refuse(self, job: AsyncJob, problem: OSError) -> NoReturn:
+        """Raise what becomes of a job whose program cannot be begun: no failure of it, if it is the worker's own."""
+        what = f"{self._executable} cannot be run: {problem.strerror}"
+        if problem.errno not in SHORTAGES:
+            raise Retry(error=f"{what}{_hint(problem)}") from None
+        log.warning("job %d is given back, as %s: run fewer at once (-c), or raise the limit (ulimit)", job.id, what)
+        raise _given_back(job) from None
 
 
 def _found(name: str) -> str:
@@ -121,9 +132,13 @@ async def _stop(run: Run, ended: asyncio.Future[Ended | None]) -> None:
 def _settle(job: AsyncJob, ended: Ended) -> None:
     """Raise what becomes of a job that is not done."""
     if ended.status == GIVE_BACK:
-        raise Release(max(seconds(job.options.min_backoff, "min_backoff"), SHORTEST))
+        raise _given_back(job)
     if ended.status:
         raise Retry(error=_error(ended))
+
+
+def _given_back(job: AsyncJob) -> Release:
+    return Release(max(seconds(job.options.min_backoff, "min_backoff"), SHORTEST))
 
 
 def _error(ended: Ended) -> str:

@@ -40,7 +40,7 @@ def metrics(target: Target, /, listen: Address | None) -> None:
             sys.stdout.write(render(svc))
             return
         with serve(registry_of(svc), *listen) as server, stop_signal() as stopped:
-            print(f"jobq: metrics of {target.settings().url} at {server.url}", file=sys.stderr, flush=True)
+            print(f"jobq: metrics of {svc.url} at {server.url}", file=sys.stderr, flush=True)
             stopped.wait()
 
 

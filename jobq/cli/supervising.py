@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import signal
@@ -20,6 +21,9 @@ PIPE = 2**20
 """Bytes that are read at once; and that a pipe may hold."""
 LOOK = 50
 """Milliseconds between two looks at a program, where the system does not tell that it ended."""
+
+SHORTAGES = (errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+"""What no program can be begun for just now, whichever it is: processes, files or memory are used up."""
 
 
 class Ended(NamedTuple):
@@ -157,7 +161,9 @@ def _file_of(payload: bytes) -> IO[bytes]:
     file: IO[bytes]
     try:
         file = open(os.memfd_create("jobq-payload"), "w+b")  # noqa: SIM115  # it is returned
-    except (AttributeError, OSError):
+    except (AttributeError, OSError) as problem:
+        if getattr(problem, "errno", None) in SHORTAGES:
+            raise
         file = tempfile.TemporaryFile()  # noqa: SIM115
     file.write(payload)
     file.flush()

@@ -20,6 +20,20 @@ class Tracing(NamedTuple):
     queue: Mapping[str, Any] = {}
     worker: Mapping[str, Any] = {}
 
+    def tell_if_in_vain(self) -> None:
+        """Say so if there is nothing to which spans could go. To be asked once the program's modules are imported."""
+        if not self.queue:
+            return
+        from opentelemetry.trace import ProxyTracerProvider, get_tracer_provider
+
+        if isinstance(get_tracer_provider(), ProxyTracerProvider):
+            print(
+                "jobq: --tracing has no effect, as no tracer provider is set: run this under opentelemetry-instrument, "
+                "or call opentelemetry.trace.set_tracer_provider() in the module of the tasks",
+                file=sys.stderr,
+                flush=True,
+            )
+
     def check_own(self, name: str) -> None:
         """Refuse it for a queue that a program has opened itself, where it would be for half of the way only."""
         if self.queue:

@@ -97,6 +97,7 @@ def worker(
         made = _of_object(target, settings, load(app), app, setup, traces)
     report(log_level)
     with made as found, measured(found, metrics):
+        traces.tell_if_in_vain()
         found.run(burst=burst)
 
 

@@ -27,7 +27,7 @@ from jobq.worker.handlers import Function, Reference
 from jobq.worker.messages import BEGUN, Ready, Report, Task, packed, receive, send
 from jobq.worker.parent import Parent
 from jobq.worker.plain import plain
-from jobq.worker.signals import SIGNALS
+from jobq.worker.signals import TO_ALL
 
 
 class Program(NamedTuple):
@@ -72,9 +72,10 @@ def main(pipe: connection.Connection, program: Program) -> None:
 def _leave_signals_to_parent() -> None:
     """Survive what a terminal and a service manager send to every process: it is the parent who decides.
 
-    The signals are not ignored, as programs that a handler begins would then ignore them, too.
+    The signals are not ignored, as programs that a handler begins would then ignore them, too; but those that are, as
+    SIGHUP under nohup, stay so.
     """
-    before = {number: signal.getsignal(number) for number in SIGNALS}
+    before = {number: handler for number in TO_ALL if (handler := signal.getsignal(number)) is not signal.SIG_IGN}
 
     def hear(number: int, frame: FrameType | None) -> None: ...
 
@@ -82,10 +83,10 @@ def _leave_signals_to_parent() -> None:
         for number, handler in before.items():
             signal.signal(number, handler)
 
-    for number in SIGNALS:
+    for number in before:
         signal.signal(number, hear)
     os.register_at_fork(after_in_child=restore)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, TO_ALL)
 
 
 def _import(one: Reference) -> Callable[..., Any]:

@@ -15,7 +15,7 @@ from jobq.errors import ConfigError
 from jobq.worker import child
 from jobq.worker.child import Program
 from jobq.worker.messages import Question, Ready, Reply, Report, Task, receive, send
-from jobq.worker.signals import SIGNALS
+from jobq.worker.signals import TO_ALL
 
 BEGINNING = 60.0
 """Seconds that a process has to import the handlers."""
@@ -153,7 +153,7 @@ def _pidfd(pid: int | None) -> int | None:
 def _without_signals() -> Iterator[None]:
     """Have a process begin without the signals that stop a program, as it is not prepared for them at first."""
     resource_tracker.ensure_running()  # or it would be begun within, and its beginning unblocks them
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, TO_ALL)
     try:
         yield
     finally:

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from jobq import CancelReason, JobInfo, Status
+from jobq import CancelReason, JobInfo, NewJob, Status
 from jobq.outcomes import ERROR_LENGTH
 from tests.cli.commands import Outcome, Shell, environment
-from tests.cli.serving import Serving, serving
+from tests.cli.serving import Serving, serving, serving_command
 from tests.cli.terminal import terminal
 from tests.clocks import PATIENCE
 from tests.worker.processes import eventually, have_ended
@@ -231,6 +231,22 @@ def test_a_program_that_cannot_be_begun_is_tried_again(shell: Shell) -> None:
     )
 
 
+def test_jobs_are_innocent_of_what_the_worker_has_too_little_of(shell: Shell) -> None:
+    """Each program takes some files of the worker, which has not enough for all."""
+    with shell.queue() as svc:
+        svc.enqueue_many([NewJob("t", payload="while [ ! -e go ]; do sleep 0.01; done")] * 40)
+    command = ["sh", "-c", 'ulimit -n 48; exec "$@"', "sh"]
+    command += shell.command("worker", "--topic", "t", "--burst", "-c", "40", "--exec", "sh")
+    with serving_command(command, shell.folder, environment()) as running:
+        running.expect("is given back, as", "cannot be run: Too many open files: run fewer at once (-c)")
+        (shell.folder / "go").touch()
+        assert running.end() == 0
+    with shell.queue() as svc:
+        infos = [svc.get(id) for id in range(1, 41)]
+    assert {info.status for info in infos} == {Status.DONE, Status.DELAYED}
+    assert {(info.retry_count, info.last_error) for info in infos} == {(0, None)}
+
+
 @pytest.mark.parametrize(
     ("status", "arguments", "message"),
     [
@@ -357,6 +373,20 @@ def test_ctrl_c_in_a_terminal_waits_for_programs(shell: Shell) -> None:
         screen.wait_for("ended")
         assert screen.end() == 0
         assert "struck" not in screen.screen
+    assert get(shell).status == Status.DONE
+
+
+def test_a_terminal_that_is_closed_lets_programs_end(shell: Shell) -> None:
+    put(shell)
+    text = "touch begun; while [ ! -e go ]; do sleep 0.01; done; echo ended; echo ended >&2"
+    command = shell.command("worker", "--topic", "t", "--exec", "sh", "-c", text)
+    with terminal(command, shell.folder, environment()) as screen:
+        eventually((shell.folder / "begun").exists)
+        screen.wait_for("started")
+        screen.hang_up()
+        (shell.folder / "go").touch()
+        assert screen.process.wait(PATIENCE) == 0
+    assert get(shell).attempt == 1
     assert get(shell).status == Status.DONE
 
 

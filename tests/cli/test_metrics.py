@@ -6,11 +6,13 @@ import signal
 import subprocess
 import sys
 import urllib.request
+from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.cli.commands import Outcome, Shell, environment
+from tests.cli.serving import serving
 from tests.clocks import PATIENCE
 
 
@@ -48,6 +50,15 @@ def test_metrics_are_served_until_a_signal_says_stop(shell: Shell, number: signa
         process.send_signal(number)
         assert process.communicate(timeout=PATIENCE) == ("", "")
     assert process.returncode == 0
+
+
+def test_the_queue_that_nobody_named_is_named_by_where_it_is(tmp_path: Path) -> None:
+    shell = Shell(tmp_path, None)
+    shell.run("enqueue", "mail", "x")
+    with serving(shell, "metrics", "--listen", "127.0.0.1:0") as running:
+        running.expect(f"jobq: metrics of lmdb://{tmp_path}/jobq-data at http://127.0.0.1:")
+        running.send(signal.SIGTERM)
+        assert running.end() == 0
 
 
 def test_addresses_that_are_none(shell: Shell) -> None:

@@ -62,6 +62,19 @@ def test_each_command_says_what_it_does_and_takes_a_url(anywhere: Shell, name: s
     assert [one.name for one in command.params if isinstance(one, click.Option) and not one.help] == []
 
 
+@pytest.mark.parametrize(
+    "words",
+    [("enqueue", "mail", "x"), ("topics",), ("metrics",), ("worker", "--topic", "mail", "--burst", "--exec", "cat")],
+    ids=" ".join,
+)
+def test_closed_streams_are_no_failure(shell: Shell, words: tuple[str, ...]) -> None:
+    """As of a program that a service manager began with less than a shell does."""
+    shell.done("enqueue", "mail", "x")
+    command = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *shell.command(*words)]
+    subprocess.run(command, cwd=shell.folder, env=environment(), check=True, timeout=PATIENCE)
+    assert shell.done("verify").status == 0
+
+
 def test_options_of_the_queue_may_stand_before_the_command(anywhere: Shell) -> None:
     url = f"lmdb://{anywhere.folder}/a"
     command = [*COMMAND, "--url", url, "enqueue", "mail"]

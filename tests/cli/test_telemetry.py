@@ -88,6 +88,14 @@ def test_jobs_are_traced_from_where_they_were_enqueued(shell: Shell) -> None:
     assert (first["status"]["status_code"], second["status"]["status_code"]) == ("UNSET", "ERROR")
 
 
+def test_traces_that_nobody_takes_are_said_to_be_in_vain(shell: Shell) -> None:
+    outcome = shell.run("worker", "--burst", "--tracing", "--log-level", "warning", "shop:tasks")
+    assert (outcome.status, outcome.out) == (0, "")
+    assert outcome.err.startswith("jobq: --tracing has no effect, as no tracer provider is set: run this under ")
+    traced = shell.run("worker", "--burst", "--tracing", "--log-level", "warning", "traced:tasks")
+    assert (traced.status, traced.err) == (0, "")
+
+
 def test_without_being_told_to_nothing_is_traced(shell: Shell) -> None:
     with shell.queue() as svc:
         svc.enqueue("mail", name="first", json={"args": [], "kwargs": {}})

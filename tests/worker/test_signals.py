@@ -108,6 +108,60 @@ def test_the_third_signal_does_what_it_did_before(number: signal.Signals, url: s
         assert "main ends" not in running.lines
 
 
+@EXECUTORS
+def test_a_terminal_that_is_closed_is_a_first_signal_however_often_it_says_so(
+    executor: str, url: str, queue: JobService, tmp_path: Path
+) -> None:
+    """The shell says it to the group, and so does the kernel."""
+    own = holding(tmp_path / "go", "hold", "hold_softly")
+    with program(url, own=own, worker={"executor": executor, "concurrency": 2}) as running:
+        running.expect("begun")
+        running.expect("begun")
+        running.send_to_group(signal.SIGHUP)
+        running.expect("log", "stopping")
+        running.send_to_group(signal.SIGHUP)
+        running.send_to_group(signal.SIGHUP)
+        (tmp_path / "go").touch()
+        assert running.end() == 0
+        assert running.errors == ""
+    assert [queue.get(job_id).status for job_id in (1, 2)] == [Status.DONE, Status.DONE]
+    assert [queue.get(job_id).attempt for job_id in (1, 2)] == [1, 1]
+
+
+@EXECUTORS
+def test_a_terminal_that_is_closed_is_nothing_under_nohup(
+    executor: str, url: str, queue: JobService, tmp_path: Path
+) -> None:
+    own = holding(tmp_path / "go", "hold")
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as its children have it, too
+    try:
+        with program(url, own=own, worker={"executor": executor}) as running:
+            running.expect("begun")
+            running.send_to_group(signal.SIGHUP)
+            late = queue.enqueue("t", name="quick")
+            (tmp_path / "go").touch()
+            assert queue.wait_for(late, PATIENCE).status == Status.DONE
+            running.send(signal.SIGTERM)
+            assert running.end() == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_program_that_sees_to_closed_terminals_itself_goes_on_to() -> None:
+    heard = []
+    before = signal.signal(signal.SIGHUP, lambda number, frame: heard.append(number))
+    try:
+        with jobq.open("memory://") as svc:
+            worker = Worker(svc, "t")
+            worker.handler("close")(lambda job: signal.raise_signal(signal.SIGHUP))
+            svc.enqueue_many([jobq.NewJob("t", name="close"), jobq.NewJob("t", name="close")])
+            worker.run(burst=True)
+            assert svc.stats("t").done == 2
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert heard == [signal.SIGHUP, signal.SIGHUP]
+
+
 @BOTH
 def test_signals_while_children_begin(number: signal.Signals, url: str, queue: JobService) -> None:
     """Children are not prepared for signals at first, so they begin without them."""
