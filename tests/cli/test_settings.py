@@ -134,7 +134,7 @@ def test_what_is_wrong_in_a_variable_is_one_line(bare: Shell) -> None:
         (b"JOBQ_URL='lmdb:secret\n", "jobq: .env, line 1: write a setting as JOBQ_URL=lmdb:jobs"),
         (
             b"JOBQ_ULR=lmdb:secret\n",
-            "jobq: .env: unknown key 'JOBQ_ULR' (did you mean 'JOBQ_URL'?): names that begin with JOBQ_ are settings alone",
+            "jobq: .env: unknown key 'JOBQ_ULR' (did you mean 'JOBQ_URL'?): names that begin with JOBQ_ are settings",
         ),
         (b"JOBQ_URL=\xff\n", "jobq: .env is no text in UTF-8: invalid start byte at byte 9"),
     ],

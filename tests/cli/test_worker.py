@@ -265,7 +265,7 @@ def test_settings_of_a_worker_that_are_not_allowed(shell: Shell) -> None:
     assert "the lease of a worker must be at least 0.1" in shell.refused(1, "worker", "shop:tasks", "--lease", "10ms")
     assert "max_jobs is for executor='process'" in shell.refused(1, "worker", "shop:tasks", "--max-jobs", "5")
     wrong = shell.refused(1, "worker", "shop:tasks", JOBQ_WORKER_EXECUTOR="fork")
-    assert wrong == "jobq: executor must be 'thread' or 'process', not 'fork'"
+    assert wrong == "jobq: JOBQ_WORKER_EXECUTOR = 'fork': must be one of thread, process"
 
 
 def test_debug_shows_where_the_users_code_fails(shell: Shell) -> None:
