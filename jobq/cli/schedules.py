@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,7 +11,10 @@ from jobq.cli.parameters import json_option
 from jobq.cli.printing import Rows, local, print_json, short, styled
 from jobq.cli.statuses import NothingThere
 from jobq.cli.target import Target, target_options
-from jobq.tasks import Schedules
+from jobq.service import JobService
+
+if TYPE_CHECKING:
+    from jobq.tasks import Schedules
 
 
 @click.group(invoke_without_command=True)
@@ -22,7 +26,7 @@ def schedules(context: click.Context, as_json: bool) -> None:
     if context.invoked_subcommand is not None:
         return
     with context.ensure_object(Target).open() as svc:
-        found = Schedules(svc).list()
+        found = _of(svc).list()
     if not found:
         raise NothingThere("there is no schedule: a worker installs those of its tasks, @tasks.every(…), as it begins")
     if as_json:
@@ -44,6 +48,12 @@ def schedules(context: click.Context, as_json: bool) -> None:
     )
 
 
+def _of(svc: JobService) -> Schedules:
+    from jobq.tasks import Schedules  # here, as help needs no tasks
+
+    return Schedules(svc)
+
+
 @schedules.command()
 @click.argument("name")
 @target_options
@@ -51,7 +61,7 @@ def schedules(context: click.Context, as_json: bool) -> None:
 def pause(target: Target, /, name: str) -> None:
     """Let the ticks of a schedule pass, until it is resumed."""
     with target.open() as svc:
-        Schedules(svc).pause(name)
+        _of(svc).pause(name)
     print(f"paused {name}")
 
 
@@ -62,7 +72,7 @@ def pause(target: Target, /, name: str) -> None:
 def resume(target: Target, /, name: str) -> None:
     """Let a paused schedule go on with the ticks after now."""
     with target.open() as svc:
-        Schedules(svc).resume(name)
+        _of(svc).resume(name)
     print(f"resumed {name}")
 
 
@@ -73,5 +83,5 @@ def resume(target: Target, /, name: str) -> None:
 def remove(target: Target, /, name: str) -> None:
     """Forget a schedule; a worker that has it in its code installs it anew as it begins."""
     with target.open() as svc:
-        Schedules(svc).remove(name)
+        _of(svc).remove(name)
     print(f"removed {name}")

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from jobq.cli.loading import load
 from jobq.cli.metrics import ADDRESS
 from jobq.cli.parameters import DURATION, TOPIC
 from jobq.cli.reporting import LEVELS, report
 from jobq.cli.target import Target, target_options
 from jobq.cli.telemetry import Tracing, measured, tracing
-from jobq.errors import StorageNotFound
-from jobq.service import JobService
-from jobq.settings import Settings
-from jobq.tasks import Tasks
-from jobq.worker import Worker
 
 if TYPE_CHECKING:
     from jobq.metrics import Address
@@ -80,13 +73,18 @@ def worker(
 
     The first signal waits for running jobs, the second gives them back at once.
     """
+    from jobq.cli import workers  # here, as help needs none of what runs jobs
+    from jobq.cli.loading import load
+
     settings = target.settings()
     given = {name: value for name, value in options.items() if value not in (None, ())}
     setup = {name: value for name, value in settings.worker.items() if name != "app"} | given
     traces = tracing() if is_traced else Tracing()
     if program is not None:
         _refuse(app, given, OF_OBJECTS)
-        made = _of_program(target, settings, [program, *arguments], setup, traces)
+        limit = setup.pop("time_limit", None)
+        suitable = {name: value for name, value in setup.items() if name not in OF_OBJECTS}  # the settings may say more
+        made = workers.of_program(target, settings, [program, *arguments], limit, suitable, traces)
     else:
         app = app or settings.worker.get("app")
         if app is None:
@@ -94,7 +92,7 @@ def worker(
         _refuse(None, given, OF_PROGRAMS)
         if settings.url is not None:  # it is then what jobq.open() opens, in the module and in its child processes
             os.environ.update(target.environment(settings))
-        made = _of_object(target, settings, load(app), app, setup, traces)
+        made = workers.of_object(target, settings, load(app), app, setup, traces)
     report(log_level)
     with made as found, measured(found, metrics):
         traces.tell_if_in_vain()
@@ -109,78 +107,3 @@ def _refuse(app: str | None, given: Mapping[str, Any], others: Mapping[str, str]
         if name in given:
             suitable = EXEC if others is OF_PROGRAMS else "MODULE:OBJECT"
             raise click.UsageError(f"{option} goes with {suitable}.")
-
-
-@contextmanager
-def _of_program(
-    target: Target, settings: Settings, words: Sequence[str], setup: Mapping[str, Any], traces: Tracing
-) -> Iterator[Worker]:
-    """A worker that runs a program."""
-    from jobq.cli.executing import Program  # here, as asyncio takes longer to import than all the rest
-
-    if "topics" not in setup:
-        raise click.UsageError(f"Say which topics the program serves: {EXEC} goes with --topic.")
-    program = Program(words, target.environment(settings))
-    with target.open(create=True, settings=settings, **traces.queue) as svc:
-        chosen = {name: setup[name] for name in setup if name not in (*OF_OBJECTS, *OF_PROGRAMS)}
-        worker = Worker(svc, **chosen, **traces.worker)
-        worker.default(time_limit=setup.get("time_limit"))(program)
-        yield worker
-
-
-@contextmanager
-def _of_object(
-    target: Target,
-    settings: Settings,
-    found: Worker | tuple[Tasks, ...],
-    name: str,
-    setup: Mapping[str, Any],
-    traces: Tracing,
-) -> Iterator[Worker]:
-    """The worker itself, or one for tasks; with what the options and the settings say of it."""
-    if isinstance(found, Worker):
-        traces.check_own(name)
-        _check_queue(target, settings, found.service, name)
-        found.configure(**setup)
-        yield found
-        return
-    topics = list(dict.fromkeys(task.topic for tasks in found for task in tasks))
-    if not topics:
-        raise click.ClickException(f"{name} has no tasks: import the modules that register them, with @tasks.task")
-    with _queue_of(target, settings, found, name, traces) as svc:
-        yield Worker(svc, **{"topics": topics, "tasks": found, **setup}, **traces.worker)
-
-
-@contextmanager
-def _queue_of(
-    target: Target, settings: Settings, several: Sequence[Tasks], name: str, traces: Tracing
-) -> Iterator[JobService]:
-    """The queue to which tasks are bound; if they are to none, that of the options and the settings."""
-    bound = {svc.url: svc for tasks in several if (svc := tasks.service) is not None}
-    if len(bound) > 1:
-        raise click.ClickException(f"{name} are tasks of several queues, {', '.join(bound)}: a worker serves one")
-    if not bound:
-        with target.open(create=True, settings=settings, **traces.queue) as svc:
-            yield svc
-        return
-    traces.check_own(name)
-    for svc in bound.values():
-        _check_queue(target, settings, svc, name)
-        yield svc
-
-
-def _check_queue(target: Target, settings: Settings, svc: JobService, name: str) -> None:
-    """Refuse a --url, or --queue, that is not the queue which a program has opened itself."""
-    if target.url is None and target.queue is None:
-        return
-    try:
-        with target.open(settings=settings) as meant:
-            where = meant.url
-    except StorageNotFound:
-        where = None
-    if where != svc.url:
-        option = "--url" if target.url is not None else "--queue"
-        raise click.ClickException(
-            f"{name} has opened its own queue, {svc.url}, and {option} names another one: leave {option} out, or have "
-            "the module call jobq.open() without a URL, which then opens the one that is named"
-        )

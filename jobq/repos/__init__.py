@@ -1,7 +1,7 @@
 """The storages, and the protocols that a storage of your own has to follow.
 
-MemoryStorage is here at once. LmdbStorage is imported when it is first asked for, as it needs the package lmdb, and so
-is open_storage, which takes time to import.
+Storages are imported when they are first asked for, as is open_storage: a program needs one of them, each takes time to
+import, and LmdbStorage needs the package lmdb.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from jobq.ports import Clock, JobRepository, Storage, TopicRepository, UnitOfWork, Watch
-from jobq.repos.memory import MemoryStorage
 
 if TYPE_CHECKING:
     from jobq.repos.lmdb import LmdbStorage
+    from jobq.repos.memory import MemoryStorage
     from jobq.repos.urls import open_storage
 
 __all__ = [
@@ -33,6 +33,10 @@ def __getattr__(name: str) -> Any:
         from jobq.repos.urls import open_storage
 
         return open_storage
+    if name == "MemoryStorage":
+        from jobq.repos.memory import MemoryStorage
+
+        return MemoryStorage
     if name == "LmdbStorage":
         try:
             from jobq.repos.lmdb import LmdbStorage

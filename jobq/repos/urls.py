@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote
 
 from jobq.errors import ConfigError
-from jobq.repos.memory import MemoryStorage
 
 if TYPE_CHECKING:
     from jobq.repos.lmdb import LmdbStorage
+    from jobq.repos.memory import MemoryStorage
 
 SCHEMES = "memory://, memory://NAME, lmdb:relative/path, lmdb:///absolute/path"
 _LMDB_PARAMETERS = ("sync", "max_size", "topics")
@@ -42,6 +42,8 @@ def open_storage(url: str, *, create: bool = True) -> MemoryStorage | LmdbStorag
 def _memory(location: str) -> MemoryStorage:
     if not location.startswith("//"):
         raise ConfigError(f"a queue in memory is memory:// or memory://NAME, not memory:{location}")
+    from jobq.repos.memory import MemoryStorage
+
     return MemoryStorage(unquote(location[2:]))
 
 
