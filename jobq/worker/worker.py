@@ -6,8 +6,8 @@ import atexit
 import importlib
 import os
 import threading
-from collections.abc import Callable, Coroutine, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Coroutine, Iterable
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar, overload
 
@@ -18,18 +18,15 @@ from jobq.model.times import Seconds
 from jobq.service import JobService
 from jobq.worker import checks
 from jobq.worker.calling import surrounded
-from jobq.worker.coordinator import Coordinator
-from jobq.worker.executor import Executor
-from jobq.worker.executors import Executors, Kind
-from jobq.worker.hand import Hand
-from jobq.worker.handlers import Around, Function, Handler, Handlers, default_name
+from jobq.worker.executors import Kind
+from jobq.worker.handlers import Around, Function, Handlers, default_name
 from jobq.worker.moments import Moments
 from jobq.worker.observer import Observer
-from jobq.worker.pace import Pace
 from jobq.worker.setup import Setup
 from jobq.worker.signals import stopping_by_signals
 from jobq.worker.sources import HandlerSource, clerk, sources
 from jobq.worker.stage import Stage
+from jobq.worker.work import Work
 
 if TYPE_CHECKING:
     from jobq.aio import AsyncJob
@@ -207,7 +204,7 @@ class Worker:
         try:
             self._claim(stage)
             with stopping_by_signals(stage.inbox.press):
-                self._work(stage, burst=burst)
+                self._work(stage).run(burst=burst)
         finally:
             self._leave(stage)
 
@@ -264,83 +261,19 @@ class Worker:
     def _work_in_background(self, stage: Stage, at_exit: Callable[[], None]) -> None:
         try:
             with suppress(Exception):  # it is logged and observed, and there is nobody to raise it to
-                self._work(stage, burst=False)
+                self._work(stage).run(burst=False)
         finally:
             self._leave(stage)
             atexit.unregister(at_exit)
 
-    def _work(self, stage: Stage, *, burst: bool) -> None:
-        setup = self._setup
-        executors = Executors(
-            setup.executor,
-            setup.concurrency,
-            stage.handlers,
-            setup.max_jobs,
-            stage.inbox,
-            self._around,
-            self._svc._defaults.headers,
-        )
-        # Executors do not know of each other; and what waits for a child that is replaced would wait for too long.
-        has_one_pace = not stage.handlers.are_mixed() and setup.max_jobs is None
-        pace = Pace(setup.concurrency if has_one_pace else 0)
-        coordinator = self._coordinator(stage, executors.of, pace, burst=burst)
-        with self._running(stage, coordinator, executors.close):
-            executors.begin()
-            coordinator.run()
-
     def _drain(self, most: int) -> int:
         """See jobq.testing.drain."""
-        from jobq.worker.inline import Inline
-
         stage = Stage(self._svc.clock, self._moments)
-        inline = Inline(stage.inbox)
         try:
             self._claim(stage, is_inline=True)
-            coordinator = self._coordinator(stage, lambda handler: inline, Pace(0), concurrency=1)
-            with self._running(stage, coordinator, inline.close):
-                return coordinator.run_dry(most)
+            return self._work(stage).run_dry(most)
         finally:
             self._leave(stage)
 
-    @contextmanager
-    def _running(self, stage: Stage, coordinator: Coordinator, close: Callable[[], None]) -> Iterator[None]:
-        failure: BaseException | None = None
-        stage.thread = threading.get_ident()
-        self._moments.worker_started(self)
-        try:
-            yield
-        except BaseException as problem:
-            failure = problem
-            with suppress(Exception):  # the leases will end; and it is the first error that is raised
-                coordinator.let_go()
-            raise
-        finally:
-            try:
-                close()
-            finally:  # a third signal may break in
-                self._moments.worker_stopped(self, failure)
-
-    def _coordinator(
-        self,
-        stage: Stage,
-        executor_of: Callable[[Handler], Executor],
-        pace: Pace,
-        *,
-        concurrency: int | None = None,
-        burst: bool = True,
-    ) -> Coordinator:
-        clock = self._svc.clock
-        stage.hand = Hand(stage.handlers, executor_of, stage.inbox, self._moments, clock, pace, stage.clerk)
-        return Coordinator(
-            self._svc,
-            self._setup.topics,
-            stage.hand,
-            stage.inbox,
-            self._moments,
-            pace,
-            stage.clerk,
-            concurrency=concurrency or self._setup.concurrency,
-            lease=self._setup.lease,
-            grace=self._setup.grace,
-            burst=burst,
-        )
+    def _work(self, stage: Stage) -> Work:
+        return Work(self, self._svc, self._setup, self._moments, self._around, stage)

@@ -201,7 +201,7 @@ def test_an_end_can_be_waited_for_within_a_wait() -> None:
         signal.signal(signal.SIGALRM, before)
 
 
-@pytest.mark.parametrize("where", ["jobq.worker.worker.stopping_by_signals", "jobq.worker.worker.Executors"])
+@pytest.mark.parametrize("where", ["jobq.worker.worker.stopping_by_signals", "jobq.worker.work.Executors"])
 def test_an_interrupted_beginning_leaves_it_stopped(
     svc: JobService, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
