@@ -49,12 +49,9 @@ class Program:
     async def __call__(self, job: AsyncJob) -> None:
         """Run it to its end. If this is cancelled, the program and its process group end first."""
         run = Run(self._words, self._executable, self._environment | _variables(job), job.payload)
-        ended = _in_thread(run.to_its_end)
         try:
-            how = await asyncio.shield(ended)
-        except asyncio.CancelledError:
-            await _stop(run, ended)
-            raise
+            ended = _in_thread(run.to_its_end)
+            how = await _to_its_end(run, ended)
         except OSError as problem:
             self._refuse(job, problem)
         if how is not None:
@@ -114,8 +111,19 @@ def _in_thread(call: Callable[[], T]) -> asyncio.Future[T]:
         with suppress(RuntimeError):  # the loop is closed, so that nobody waits
             loop.call_soon_threadsafe(settle, value)
 
-    threading.Thread(target=work, name="jobq-program", daemon=True).start()
+    try:
+        threading.Thread(target=work, name="jobq-program", daemon=True).start()
+    except RuntimeError as problem:  # Python's word for what the system says by a number
+        raise OSError(errno.EAGAIN, str(problem)) from problem
     return future
+
+
+async def _to_its_end(run: Run, ended: asyncio.Future[Ended | None]) -> Ended | None:
+    try:
+        return await asyncio.shield(ended)
+    except asyncio.CancelledError:
+        await _stop(run, ended)
+        raise
 
 
 async def _stop(run: Run, ended: asyncio.Future[Ended | None]) -> None:

@@ -247,6 +247,29 @@ def test_jobs_are_innocent_of_what_the_worker_has_too_little_of(shell: Shell) ->
     assert {(info.retry_count, info.last_error) for info in infos} == {(0, None)}
 
 
+NO_ROOM = """
+import sys, threading
+start = threading.Thread.start
+def refuse(thread):
+    if thread.name == "jobq-program":
+        raise RuntimeError("can't start new thread")
+    start(thread)
+threading.Thread.start = refuse
+from jobq.cli import main
+main()
+"""
+
+
+def test_a_job_is_innocent_of_there_being_no_room_for_a_thread(shell: Shell) -> None:
+    put(shell)
+    command = [sys.executable, "-c", NO_ROOM, *shell.command("worker", "--topic", "t", "--burst", "--exec", "cat")[3:]]
+    ended = subprocess.run(command, cwd=shell.folder, env=environment(), capture_output=True, text=True)
+    assert ended.returncode == 0
+    assert "is given back, as" in ended.stderr
+    info = get(shell)
+    assert (info.status, info.retry_count, info.last_error) == (Status.DELAYED, 0, None)
+
+
 @pytest.mark.parametrize(
     ("status", "arguments", "message"),
     [
