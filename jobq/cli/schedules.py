@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from jobq.tasks import Schedules
 
 
-@click.group(invoke_without_command=True)
+@click.group(invoke_without_command=True, subcommand_metavar="[COMMAND] [ARGS]...")
 @json_option
 @target_options
 @click.pass_context
