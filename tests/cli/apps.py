@@ -30,7 +30,7 @@ async def later(to):
 def hold(path):
     print("begun", flush=True)
     while not os.path.exists(path):
-        time.sleep(0.005)
+        time.sleep(0.005)  # between two looks: nothing tells of a new file
 
 
 @tasks.task(name="fail")

@@ -32,7 +32,7 @@ tasks = jobq.Tasks()
 def hold(path):
     print("begun", flush=True)
     while not os.path.exists(path):
-        time.sleep(0.005)
+        time.sleep(0.005)  # between two looks: nothing tells of a new file
 """
 
 
