@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from types import FrameType
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
-HANG_UP = signal.SIGHUP
-"""What a terminal sends that is closed, and mostly its shell as well."""
-TO_ALL = (*SIGNALS, HANG_UP)
+HANG_UP = getattr(signal, "SIGHUP", None)
+"""What a terminal sends that is closed, and mostly its shell as well; Windows has no such signal."""
+TO_ALL = SIGNALS if HANG_UP is None else (*SIGNALS, HANG_UP)
 """What terminals and service managers send to child processes, too."""
 
 
@@ -47,7 +47,8 @@ def stopping_by_signals(stop: Callable[[], None]) -> Iterator[None]:
             # None: it was installed by something else than Python, which cannot give it back
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
-    numbers = TO_ALL if signal.getsignal(HANG_UP) is signal.SIG_DFL else SIGNALS
+    is_heard = HANG_UP is not None and signal.getsignal(HANG_UP) is signal.SIG_DFL
+    numbers = TO_ALL if is_heard else SIGNALS
     before = {number: signal.getsignal(number) for number in numbers}
     try:
         for number in numbers:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -198,6 +200,23 @@ def test_a_child_that_never_gets_ready_does_not_hold_up_the_end(tmp_path: Path) 
         assert time.monotonic() - began < CLOSING, "it was not waited for"
         assert have_ended([child])
         assert (running.lines[-1], running.errors) == ("main ends", "")
+
+
+WITHOUT_HANG_UP = """
+import signal
+del signal.SIGHUP  # as on Windows, where a queue in memory has its workers, too
+import jobq
+svc = jobq.open("memory://")
+worker = jobq.Worker(svc, "t")
+worker.handler("send")(lambda job: print("sent", job.text))
+svc.enqueue("t", name="send", payload="it")
+worker.run(burst=True)
+"""
+
+
+def test_where_there_is_no_signal_of_closed_terminals_it_runs_as_well() -> None:
+    done = subprocess.run([sys.executable, "-c", WITHOUT_HANG_UP], capture_output=True, text=True, timeout=PATIENCE)
+    assert (done.stdout, done.stderr) == ("sent it\n", "")
 
 
 def test_handlers_are_installed_while_it_runs_in_the_main_thread_and_not_elsewhere() -> None:
