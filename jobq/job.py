@@ -111,6 +111,11 @@ class Job:
         return self._record.name
 
     @property
+    def unique_key(self) -> str | None:
+        """The unique key that it holds in its topic until it is finished, if it has one."""
+        return self._record.unique_key or None
+
+    @property
     def attempt(self) -> int:
         """How often it has been reserved, this time included; also when it was given back before anybody began it."""
         return self._record.attempt

@@ -134,7 +134,7 @@ class ModelHandle:
         self.id, self.topic, self.priority, self.name = job.id, job.topic, job.priority, job.name
         self.payload, self.attempt, self.options = job.payload, job.attempt, job.options
         self.run_at, self.reserved_at = moment(job.run_at), moment(job.reserved_at)
-        self.headers = job.headers
+        self.headers, self.unique_key = job.headers, job.unique_key
         limit = job.options.max_retries
         self.retries_left = None if limit is None else max(0, limit - job.retry_count)
         self.settled = False

@@ -19,7 +19,7 @@ from tests.model_values import ModelHandle
 
 NUMBERS = count(1)
 SEEN_OF_A_HANDLE = (
-    *("id", "topic", "priority", "name", "payload", "attempt"),
+    *("id", "topic", "priority", "name", "unique_key", "payload", "attempt"),
     *("run_at", "reserved_at", "retries_left", "deadline", "options", "settled", "headers"),
 )
 

@@ -103,6 +103,11 @@ class AsyncJob:
         return self._job.name
 
     @property
+    def unique_key(self) -> str | None:
+        """See Job."""
+        return self._job.unique_key
+
+    @property
     def payload(self) -> bytes:
         """See Job."""
         return self._job.payload

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from jobq.cli.choosing import Choice, choice_options, confirm
-from jobq.cli.parameters import DEAD, DURATION, TIME
+from jobq.cli.parameters import DEAD, DURATION, FINISHED, TIME
 from jobq.cli.printing import count
 from jobq.cli.statuses import Interrupted, NothingThere
 from jobq.cli.target import Target, target_options
@@ -23,7 +23,6 @@ Verb = Callable[[list[int]], None]
 
 WAITING = (Status.READY.value, Status.DELAYED.value)
 UNFINISHED = (*WAITING, Status.RESERVED.value)
-FINISHED = (Status.DONE.value, Status.CANCELED.value, DEAD)
 RESETTABLE = (DEAD, Status.CANCELED.value, Status.DONE.value, Status.DELAYED.value)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobq.cli.parameters import DEAD
 from jobq.cli.printing import Cell, local, short, styled, visible
-from jobq.model.status import CancelReason, Status
+from jobq.model.status import Status
 from jobq.model.views import JobInfo, TopicStats
 
 if TYPE_CHECKING:
@@ -53,12 +53,7 @@ def numbers_now(stats: TopicStats) -> dict[str, int]:
 
 def status_word(job: JobInfo) -> str:
     """The status of a job; `dead` for a dead letter."""
-    return DEAD if is_dead(job) else job.status.value
-
-
-def is_dead(job: JobInfo) -> bool:
-    """Whether a job is a dead letter."""
-    return job.status is Status.CANCELED and job.cancel_reason is not CancelReason.REQUESTED
+    return DEAD if job.is_dead_letter else job.status.value
 
 
 def job_row(job: JobInfo) -> list[Cell]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from jobq.cli.parameters import DEAD
-from jobq.model.status import CancelReason, Status
+from jobq.model.status import Status
 from jobq.model.views import JobInfo
 from jobq.service import JobService
 
@@ -17,11 +17,10 @@ def pages(svc: JobService, status: str, topic: str | None = None, size: int = PA
     after: JobInfo | None = None
     while page := _page(svc, status, topic, after, min(size, svc.limits.batch)):
         after = page[-1]
-        kept = (
-            page if status != Status.CANCELED else [job for job in page if job.cancel_reason is CancelReason.REQUESTED]
-        )
-        if kept:
-            yield kept
+        if status == Status.CANCELED:
+            page = [job for job in page if not job.is_dead_letter]
+        if page:
+            yield page
 
 
 def _page(svc: JobService, status: str, topic: str | None, after: JobInfo | None, limit: int) -> list[JobInfo]:

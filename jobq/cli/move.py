@@ -41,7 +41,7 @@ def move(target: Target, /, source_url: str, other_url: str, take: bool, yes: bo
     """
     _check_queues(target, other_url)
     with open_service(source_url, create=False) as source:
-        number = sum(sum(source.stats(topic).now.values()) for topic in source.topics())
+        number = source.info().job_count
         confirm(f"Move {count(number)} from {source_url} to {other_url}?", number, yes=yes)
         with open_service(other_url) as other:
             moved = _move(source, other, take=take)

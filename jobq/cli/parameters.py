@@ -87,6 +87,7 @@ JOB_ID = Parsed("id", _parse_id)
 TOPIC = Topic()
 DEAD = "dead"
 """What the command line calls the Canceled jobs that nobody requested to cancel, as if that were a status."""
+FINISHED = (Status.DONE.value, Status.CANCELED.value, DEAD)
 STATUSES = (*(status.value for status in Status), DEAD)
 STATUS = click.Choice(STATUSES)
 

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 import click
 
-from jobq.cli.choosing import confirm
-from jobq.cli.finding import pages
-from jobq.cli.parameters import DEAD, DURATION, TOPIC, before, topic_option, yes_option
+from jobq.cli.choosing import Choice, confirm
+from jobq.cli.parameters import DURATION, FINISHED, TOPIC, before, topic_option, yes_option
 from jobq.cli.printing import count
 from jobq.cli.statuses import Interrupted, NothingThere
 from jobq.cli.target import Target, target_options
@@ -30,12 +29,7 @@ def prune(target: Target, /, topic: str | None, older_than: float | None, yes: b
     moment = before(older_than)
     with target.open() as svc:
         if moment is not None:
-            number = sum(
-                (job.finished_at or moment) < moment
-                for status in (Status.DONE.value, Status.CANCELED.value, DEAD)
-                for page in pages(svc, status, topic)
-                for job in page
-            )
+            number = Choice((), topic, FINISHED, moment).count(svc)
             confirm(f"Delete {count(number, 'finished job')}?", number, yes=yes)
         try:
             print(f"deleted {count(svc.prune(moment, topic=topic))}")

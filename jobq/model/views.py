@@ -51,6 +51,11 @@ class JobInfo:
     headers: Mapping[str, str] = field(hash=False)
     _place: Place = field(repr=False, compare=False)
 
+    @property
+    def is_dead_letter(self) -> bool:
+        """Whether it is Canceled, and nobody requested that."""
+        return self._place.ordering is Ordering.DEAD
+
 
 @dataclass(frozen=True, slots=True)
 class TopicStats:

@@ -49,7 +49,7 @@ class Clerk:
 
     def _outcome(self, job: Job) -> Outcome:
         state, now = decoded(job.payload), self._svc.clock.wall()
-        if job._record.unique_key != job.name:
+        if job.unique_key != job.name:
             # It was moved here when there was one of this name already, as of a worker that had begun here. To go on,
             # it would replace that one, and be due again itself at once.
             log.warning("schedule %r is there twice: the one that came by a move goes", job.name, extra=log_fields(job))

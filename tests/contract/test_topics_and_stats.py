@@ -95,6 +95,8 @@ def test_canceled_and_dead_are_both_canceled_now(svc: JobService) -> None:
     given(svc).reject()
     assert svc.stats("t").now[Status.CANCELED] == 2
     assert svc.stats("t").dead_letters == 1
+    assert [job.is_dead_letter for job in (*svc.dead_letters("t"), *svc.find("ready"))] == [True]
+    assert sorted(job.is_dead_letter for job in svc.find("canceled")) == [False, True]
     assert totals(svc) == {"enqueued": 2, "reserved": 1, "canceled": 1, "dead": 1}
 
 

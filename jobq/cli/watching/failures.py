@@ -15,7 +15,6 @@ from datetime import datetime
 from enum import Enum
 from heapq import nlargest
 
-from jobq.cli.describing import is_dead
 from jobq.cli.watching.rates import is_begun_anew
 from jobq.cli.watching.sampling import Sample
 from jobq.errors import JobNotFound
@@ -43,7 +42,7 @@ class Failure:
 
 def failure(job: JobInfo) -> Failure | None:
     """What a job says of its failing; None if it did not fail, or was done after all."""
-    if is_dead(job):
+    if job.is_dead_letter:
         return Failure(job, job.finished_at or job.created_at)
     is_open = job.finished_at is None and job.last_error is not None and job.retry_count > 0
     return Failure(job, job.reserved_at or job.created_at) if is_open else None
